@@ -1,0 +1,200 @@
+"""What the mixing layers share: `nn.Conv`'s leading fields, their checks, batch axes and dtypes, and the cost."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from flax_dynconv.ops import mixture_conv
+
+PaddingLike = str | int | Sequence[int | tuple[int, int]]
+
+
+class ConvFields(nn.Module):
+    """The first 14 fields of `nn.Conv`, in its order, with its names and its defaults."""
+
+    features: int
+    kernel_size: int | Sequence[int]
+    strides: int | Sequence[int] | None = 1
+    padding: PaddingLike = 'SAME'
+    input_dilation: int | Sequence[int] | None = 1
+    kernel_dilation: int | Sequence[int] | None = 1
+    feature_group_count: int = 1
+    use_bias: bool = True
+    mask: Any = None
+    dtype: Any = None
+    param_dtype: Any = jnp.float32
+    precision: Any = None
+    kernel_init: Callable[..., Any] = nn.initializers.lecun_normal()
+    bias_init: Callable[..., Any] = nn.initializers.zeros_init()
+
+    @property
+    def kernel_shape(self) -> tuple[int, ...]:
+        """`kernel_size` as a tuple; an int means one spatial dimension, as in `nn.Conv`."""
+        return (self.kernel_size,) if isinstance(self.kernel_size, int) else tuple(self.kernel_size)
+
+    def check_input(self, x) -> None:
+        """Refuse what these layers cannot do, with the argument's name, what was expected and what came."""
+        size = self.kernel_shape
+        if not size or not all(isinstance(k, int) and k >= 1 for k in size):
+            raise ValueError(f'kernel_size: expected an int or ints, each >= 1, got {self.kernel_size!r}')
+        if self.features < 1:
+            raise ValueError(f'features: expected an int >= 1, got {self.features!r}')
+        if self.mask is not None:
+            raise ValueError('mask: expected None, a masked kernel is not supported by dynamic convolutions')
+        if isinstance(self.kernel_size, int) and x.ndim == 4:
+            k = self.kernel_size
+            raise ValueError(
+                f'kernel_size: expected a tuple of 2 ints, such as ({k}, {k}), for the 4-D input {x.shape}, got the '
+                f'int {k}. An int means one spatial dimension, as in nn.Conv: write ({k},) if that is meant'
+            )
+        if x.ndim < len(size) + 1:
+            raise ValueError(
+                f'x: expected at least {len(size) + 1} dimensions (*batch, *spatial, channels) for kernel_size '
+                f'{size}, got shape {x.shape}'
+            )
+        groups = self.feature_group_count
+        if groups < 1 or x.shape[-1] % groups:
+            raise ValueError(
+                f'feature_group_count: expected a divisor of the {x.shape[-1]} input channels, got {groups}'
+            )
+        if self.features % groups:
+            raise ValueError(f'features: expected a multiple of feature_group_count = {groups}, got {self.features}')
+
+
+class MixingConv(ConvFields, kw_only=True):
+    """A convolution whose kernel is a mixture of `num_kernels` ones, mixed for every sample by its routing.
+
+    A subclass declares its routing's weights, its bias and its call; what is here knows no paper.
+    """
+
+    num_kernels: int = 4
+    router: Callable[..., Any] | None = None
+    padding_mode: str = 'zeros'
+    implementation: str | None = None
+
+    def split_batch(self, x):
+        """(*batch, *spatial, C) as (B, *spatial, C), and the batch axes: none, one or several, as in `nn.Conv`."""
+        x = jnp.asarray(x)
+        self.check_input(x)
+        if self.num_kernels < 1:
+            raise ValueError(f'num_kernels: expected an int >= 1, got {self.num_kernels!r}')
+        batch = x.shape[: x.ndim - len(self.kernel_shape) - 1]
+        return flatten_batch(x, batch), batch
+
+    def declare_kernel(self, x):
+        """The parameter (K, *kernel_size, Cin/g, Cout), every kernel drawn on its own by `kernel_init`."""
+        shape = (*self.kernel_shape, x.shape[-1] // self.feature_group_count, self.features)
+        return self.param('kernel', stacked(self.kernel_init, self.num_kernels), shape, self.param_dtype)
+
+    def declare_bias(self):
+        """The static bias (Cout,), or None."""
+        if not self.use_bias:
+            return None
+        return self.param('bias', self.bias_init, (self.features,), self.param_dtype)
+
+    def declare_bias_bank(self):
+        """The biases (K, Cout) of all kernels, or None."""
+        if not self.use_bias:
+            return None
+        return self.param('bias', stacked(self.bias_init, self.num_kernels), (self.features,), self.param_dtype)
+
+    def routing_module(self, default, **settings):
+        """The submodule `routing`: the paper's, or what `router` makes of the same arguments."""
+        make = default if self.router is None else self.router
+        dtypes = {'dtype': self.dtype, 'param_dtype': self.param_dtype, 'precision': self.precision}
+        return make(num_kernels=self.num_kernels, name='routing', **dtypes, **settings)
+
+    def kernel_weights(self, x, batch, routing, default, shape, **settings):
+        """The weights (B, *shape) of the kernels, given with the batch axes or computed by the routing module; sown."""
+        if routing is None:
+            weights = self.routing_module(default, **settings)(x)
+        else:
+            layout = '(*batch, K)' if len(shape) == 1 else '(*batch, K, Cout)'
+            weights = self.check_routing(routing, batch, shape, layout)
+        self.sow_attention(batch, kernel=weights)
+        return weights
+
+    def check_routing(self, array, batch, shape, layout, name='routing'):
+        """A routing array (*batch, *shape) as (B, *shape) in the routing dtype, or ValueError."""
+        array = jnp.asarray(array)
+        if array.ndim != len(batch) + len(shape) or array.shape[len(batch) :] != shape:
+            raise ValueError(f'{name}: expected shape {layout} = {(*batch, *shape)}, got {array.shape}')
+        if array.shape[: len(batch)] != batch:
+            raise ValueError(f'{name}: expected the batch axes {batch} of x, got shape {array.shape}')
+        return flatten_batch(array, batch)
+
+    def sow_attention(self, batch, **attentions):
+        """Show attentions (B, ...) to whoever makes 'intermediates' mutable, with the batch axes of the input."""
+        for name, array in attentions.items():
+            if array is not None:
+                self.sow('intermediates', f'attention_{name}', restore_batch(array, batch))
+
+    def convolve(self, x, batch, kernel, bias, weights, **settings):
+        """Mix, convolve and add the bias, static (Cout,) or a bank (K, Cout) mixed by the same weights (B, K).
+
+        `settings` are further keyword arguments of `ops.mixture_conv`, which override those that come from fields.
+        """
+        arrays = [a for a in (x, kernel, bias) if a is not None]
+        # nn.Conv's rule: `dtype`, else what x and the parameters promote to, integers to a floating dtype.
+        x = x.astype(nn.dtypes.canonicalize_dtype(*arrays, dtype=self.dtype))
+        y = mixture_conv(x, kernel, weights, **(self.operator_settings() | settings))
+        if bias is not None and bias.ndim == 2:
+            bias = jnp.matmul(weights, bias.astype(weights.dtype), precision=self.precision)
+        return restore_batch(add_bias(y, bias), batch)
+
+    def operator_settings(self):
+        """The keyword arguments of `ops.mixture_conv` that come from fields; None means 1, as in `nn.Conv`."""
+        return {
+            'strides': 1 if self.strides is None else self.strides,
+            'padding': self.padding,
+            'padding_mode': self.padding_mode,
+            'input_dilation': 1 if self.input_dilation is None else self.input_dilation,
+            'kernel_dilation': 1 if self.kernel_dilation is None else self.kernel_dilation,
+            'feature_group_count': self.feature_group_count,
+            'precision': self.precision,
+            'implementation': self.implementation,
+        }
+
+    def multiply_adds(self, x_shape: Sequence[int], y_shape: Sequence[int]) -> int:
+        """Multiply-adds per sample of the convolution H'W'P and of mixing K*P, without those of the submodules.
+
+        P = prod(kernel_size) * Cin/g * Cout. The numbers follow the definition and no implementation.
+        """
+        weights = math.prod(self.kernel_shape) * (x_shape[-1] // self.feature_group_count) * self.features
+        return math.prod(y_shape[-1 - len(self.kernel_shape) : -1]) * weights + self.num_kernels * weights
+
+
+def stacked(init: Callable[..., Any], count: int) -> Callable[..., Any]:
+    """An initialiser of `count` independent draws of `init`, on a new leading axis; None stays what it is."""
+
+    def init_stacked(key, shape, dtype):
+        draws = jax.vmap(lambda k: init(k, shape, dtype))(jax.random.split(key, count))
+        # An initialiser may return its array in a box with axis names (nn.with_partitioning): the new axis has none.
+        boxed = isinstance(draws, nn.meta.AxisMetadata)
+        return draws.add_axis(0, {nn.PARTITION_NAME: None}) if boxed else draws
+
+    return init_stacked
+
+
+def flatten_batch(array: jax.Array, batch: tuple) -> jax.Array:
+    """(*batch, ...) to (B, ...). One batch axis passes untouched, so a symbolic one is never computed with."""
+    if len(batch) == 1:
+        return array
+    return jnp.reshape(array, (math.prod(batch), *array.shape[len(batch) :]))
+
+
+def restore_batch(array: jax.Array, batch: tuple) -> jax.Array:
+    """(B, ...) to (*batch, ...): the inverse of `flatten_batch`."""
+    return array if len(batch) == 1 else jnp.reshape(array, (*batch, *array.shape[1:]))
+
+
+def add_bias(y: jax.Array, bias: jax.Array | None) -> jax.Array:
+    """y (B, *spatial, C) plus a bias (C,) or (B, C), in y's dtype."""
+    if bias is None:
+        return y
+    lead = bias.shape[0] if bias.ndim == 2 else 1
+    return y + jnp.reshape(bias.astype(y.dtype), (lead, *(1,) * (y.ndim - 2), bias.shape[-1]))

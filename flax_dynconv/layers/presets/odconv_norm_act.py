@@ -1,0 +1,75 @@
+"""The convolution block of the YOLO family with an ODConv in it: convolution, batch norm, SiLU."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from flax import linen as nn
+
+from flax_dynconv.layers._base import ConvFields, PaddingLike
+from flax_dynconv.layers._odconv_routing import ODConvAttention
+from flax_dynconv.layers._routing import kaiming_fan_out
+from flax_dynconv.layers.batch_norm import BatchNorm
+from flax_dynconv.layers.odconv import ODConv
+
+
+class ODConvNormAct(ConvFields, kw_only=True):
+    """ODConv, norm and activation in one: y = act(norm(odconv(x))).
+
+    The fields are those of `ODConv` with other defaults: K = 1, no bias, and padding None, which is kernel_size // 2
+    on both sides whatever the dilation. With a 1x1 kernel and K = 1 all samples share the static kernel.
+
+    Shapes: x (*batch, *spatial, Cin) to y (*batch, *out_spatial, features). Dtypes: `nn.Conv`'s rule for y.
+
+    Attributes (after those of `nn.Conv`, keyword only):
+      act: the activation; None: identity.
+      norm: makes both norms, of the attention and after the convolution, called with their names; None: batch norms
+        (momentum 0.9, epsilon 1e-5, unbiased running variances) that use and update batch statistics exactly when
+        'batch_stats' is mutable.
+      num_kernels, reduction, min_hidden, router, padding_mode, implementation: as in `ODConv`.
+
+    Raises ValueError as `ODConv`.
+
+    >>> import jax, jax.numpy as jnp
+    >>> block, x = ODConvNormAct(12, (3, 3), num_kernels=4), jnp.ones((2, 6, 6, 8))
+    >>> variables = block.init(jax.random.key(0), x)
+    >>> jax.tree.map(jnp.shape, variables['params']['bn'])
+    {'bias': (12,), 'scale': (12,)}
+    >>> sorted(variables['params']['conv'])
+    ['kernel', 'routing']
+    >>> block.apply(variables, x).shape
+    (2, 6, 6, 12)
+
+    Source: equal to the `ODConv2d(in_planes, out_planes, k, s, p, g, act, d, reduction, kernel_num)` of YOLO forks.
+    """
+
+    padding: PaddingLike | None = dataclasses.field(default=None, kw_only=False)
+    use_bias: bool = dataclasses.field(default=False, kw_only=False)
+    kernel_init: Callable[..., Any] = dataclasses.field(default=kaiming_fan_out, kw_only=False)
+    act: Callable[..., Any] | None = nn.silu
+    norm: Callable[..., Any] | None = None
+    num_kernels: int = 1
+    reduction: float = 1 / 16
+    min_hidden: int = 16
+    router: Callable[..., Any] | None = None
+    padding_mode: str = 'zeros'
+    implementation: str | None = None
+
+    @nn.compact
+    def __call__(self, x, routing: ODConvAttention | None = None):
+        """Convolve, normalise and activate x; `routing` as in `ODConv`."""
+        size = self.kernel_shape
+        own = ('act', 'padding', 'parent', 'name')
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in own}
+        padding = tuple((k // 2, k // 2) for k in size) if self.padding is None else self.padding
+        y = ODConv(**fields, padding=padding, name='conv')(x, routing)
+        y = self._norm(y.dtype)(y).astype(y.dtype)
+        return y if self.act is None else self.act(y)
+
+    def _norm(self, dtype):
+        """The norm after the convolution."""
+        if self.norm is not None:
+            return self.norm(name='bn')
+        averages = not self.is_mutable_collection('batch_stats')
+        settings = {'momentum': 0.9, 'epsilon': 1e-5, 'dtype': dtype, 'param_dtype': self.param_dtype}
+        return BatchNorm(use_running_average=averages, name='bn', **settings)
