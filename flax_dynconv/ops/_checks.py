@@ -1,0 +1,54 @@
+"""The checks and error messages that all operators share."""
+
+import jax
+import jax.numpy as jnp
+
+
+def check_floating(name: str, array: jax.Array) -> None:
+    """Refuse anything but a real floating array: an operator never promotes silently."""
+    if not hasattr(array, 'dtype') or not hasattr(array, 'shape'):
+        raise TypeError(f'{name}: expected a floating array, got {type(array).__name__}')
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        raise TypeError(f'{name}: expected a floating dtype, got {array.dtype}')
+
+
+def check_rank(name: str, array: jax.Array, ranks: tuple[int, ...], layout: str) -> None:
+    """Refuse a wrong number of dimensions."""
+    if array.ndim not in ranks:
+        wanted = ' or '.join(map(str, ranks))
+        raise ValueError(f'{name}: expected {wanted} dimensions {layout}, got shape {array.shape}')
+
+
+def check_shape(name: str, array: jax.Array, shape: tuple, layout: str) -> None:
+    """Refuse a wrong shape. Sizes are compared only where both are known: a symbolic batch never is."""
+    wrong = array.ndim != len(shape) or any(not same_size(a, b) for a, b in zip(array.shape, shape, strict=True))
+    if wrong:
+        raise ValueError(f'{name}: expected shape {layout} = {tuple(shape)}, got {tuple(array.shape)}')
+
+
+def same_size(a, b) -> bool:
+    """Whether two sizes may be equal: symbolic ones are taken on trust."""
+    return not (isinstance(a, int) and isinstance(b, int)) or a == b
+
+
+def check_groups(in_features: int, group_features: int, out_features: int, groups: int, name: str) -> None:
+    """Refuse channels that do not fit the feature groups."""
+    if not isinstance(groups, int) or groups < 1:
+        raise ValueError(f'feature_group_count: expected an int >= 1, got {groups!r}')
+    if in_features % groups:
+        raise ValueError(f'feature_group_count: expected a divisor of the {in_features} channels of x, got {groups}')
+    if in_features // groups != group_features:
+        raise ValueError(
+            f'{name}: expected Cin/g = {in_features}/{groups} = {in_features // groups} input channels, '
+            f'got {group_features}'
+        )
+    if out_features % groups:
+        raise ValueError(
+            f'{name}: expected Cout to be a multiple of feature_group_count = {groups}, got {out_features}'
+        )
+
+
+def check_implementation(name: str | None, known: dict) -> None:
+    """Refuse a name that no implementation has."""
+    if name is not None and name not in known:
+        raise ValueError(f'implementation: expected None or one of {sorted(known)}, got {name!r}')

@@ -1,0 +1,25 @@
+"""Declining, and the choice that is made at lowering.
+
+`lax.platform_dependent` decides where the program will run when it is lowered, also ahead of time for a TPU from a
+CPU host and inside a custom gradient; `jax.default_backend()` would answer for the host.
+"""
+
+from jax import lax
+
+
+def require(name: str, reason: str | None) -> None:
+    """Raise for a form that was asked for by name and cannot do the case."""
+    if reason is not None:
+        raise NotImplementedError(f'implementation {name!r} cannot do this case: {reason}')
+
+
+def by_platform(default, tpu, *operands):
+    """default(*operands), or tpu(*operands) where the program is lowered for a TPU."""
+    if default is tpu:
+        return default(*operands)
+    return lax.platform_dependent(*operands, tpu=tpu, default=default)
+
+
+def known_batch_of_one(batch) -> bool:
+    """Whether the batch is the concrete number 1; a symbolic size is never compared."""
+    return isinstance(batch, int) and batch == 1
