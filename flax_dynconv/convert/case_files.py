@@ -1,0 +1,104 @@
+"""The two file formats of reference cases: named arrays and one string, read without executing anything."""
+
+import zipfile
+import zlib
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from flax_dynconv.convert.arrays import as_numpy
+from flax_dynconv.convert.errors import CaseError
+
+SUFFIXES = ('.npz', '.safetensors')
+
+# What numpy, zipfile and safetensors raise for files that are cut off, altered, encrypted or claim absurd sizes.
+_DAMAGED = (
+    *(OSError, EOFError, KeyError, ValueError, TypeError, RuntimeError, SyntaxError, MemoryError),
+    *(zipfile.BadZipFile, zlib.error, SafetensorError),
+)
+
+
+def write_arrays(path: Path, arrays: dict[str, np.ndarray], meta: str) -> None:
+    """Write arrays and the string `meta`; CaseError for a suffix other than .npz and .safetensors."""
+    _check_suffix(path)
+    arrays = {name: np.array(as_numpy(array), order='C') for name, array in arrays.items()}
+    if path.suffix == '.npz':
+        # .npy has no bfloat16: float32 holds the same values.
+        arrays = {k: a.astype(np.float32) if a.dtype == jnp.bfloat16 else a for k, a in arrays.items()}
+        np.savez_compressed(path, meta=np.array(meta), **arrays)
+    else:
+        save_file(arrays, path, metadata={'meta': meta})
+
+
+def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], str | None]:
+    """All arrays and the string `meta`, or None where there is none.
+
+    `meta` is an array of one string or of its UTF-8 bytes as uint8; in .safetensors also the header's metadata.
+    Raises CaseError for a file that is missing, truncated, of another format, or that holds pickled objects.
+    """
+    _check_suffix(path)
+    if not path.is_file():
+        raise CaseError(f'{path}: no such file')
+    try:
+        arrays, meta = _read_npz(path) if path.suffix == '.npz' else _read_safetensors(path)
+    except CaseError:
+        raise
+    except _DAMAGED as error:
+        raise CaseError(f'{path}: truncated or damaged: {error}') from error
+    return arrays, meta
+
+
+def _check_suffix(path):
+    if path.suffix not in SUFFIXES:
+        raise CaseError(f'{path}: expected a file with the suffix {" or ".join(SUFFIXES)}')
+
+
+def _read_npz(path):
+    # numpy would take a lone .npy or a pickle for what it is: a reference case is a zip archive and nothing else.
+    if not zipfile.is_zipfile(path):
+        raise CaseError(f'{path}: truncated, or not an .npz archive')
+    with np.load(path, allow_pickle=False) as archive:
+        arrays = {name: _read_member(path, archive, name) for name in archive.files}
+    return _split_meta(path, arrays, None)
+
+
+def _read_member(path, archive, name):
+    try:
+        array = archive[name]
+    except ValueError as error:
+        if 'allow_pickle' in str(error):
+            raise CaseError(f'{path}: {name!r} holds pickled objects, which are refused') from error
+        raise
+    if not isinstance(array, np.ndarray):
+        raise CaseError(f'{path}: {name!r} is not an array')
+    return array
+
+
+def _read_safetensors(path):
+    with safe_open(path, framework='np') as file:
+        header = file.metadata() or {}
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    return _split_meta(path, arrays, header.get('meta'))
+
+
+def _split_meta(path, arrays, meta):
+    if 'meta' in arrays:
+        meta = _as_text(path, arrays.pop('meta'))
+    for name, array in arrays.items():
+        try:
+            as_numpy(array)
+        except TypeError as error:
+            raise CaseError(f'{path}: {name!r}: {error}') from error
+    return arrays, meta
+
+
+def _as_text(path, array):
+    if array.dtype == np.uint8:
+        return array.tobytes().decode('utf-8')
+    if array.dtype.kind in 'US' and array.size == 1:
+        text = array.item()
+        return text.decode('utf-8') if isinstance(text, bytes) else text
+    raise CaseError(f"{path}: 'meta' must be one string, got an array of dtype {array.dtype} and shape {array.shape}")

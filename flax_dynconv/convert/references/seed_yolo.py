@@ -1,0 +1,106 @@
+"""`ODConv2d` of YOLO forks: ODConv, batch norm and SiLU in one module."""
+
+from flax import linen as nn
+
+from flax_dynconv.convert.arguments import REQUIRED, Signature, ints, padding, positive_int, positive_number
+from flax_dynconv.convert.conv_arguments import conv_fields, example_spatial
+from flax_dynconv.convert.reference import Reference
+from flax_dynconv.convert.references import odconv
+from flax_dynconv.convert.references._common import BATCH_NORM, dtype_fields
+from flax_dynconv.convert.rules import Rule, mount
+from flax_dynconv.convert.transforms import kernel_bank, pointwise_as_linear
+from flax_dynconv.layers import ODConvNormAct
+
+# `act`: true is SiLU. JSON holds no module, so one is named by its class in torch.nn. All else is no activation.
+_ACTIVATIONS = {
+    True: nn.silu,
+    False: None,
+    None: None,
+    'SiLU': nn.silu,
+    'ReLU': nn.relu,
+    'ReLU6': nn.relu6,
+    'LeakyReLU': nn.leaky_relu,
+    'Hardswish': nn.hard_swish,
+    'Sigmoid': nn.sigmoid,
+    'Tanh': nn.tanh,
+    'Identity': None,
+}
+
+
+def _act(value):
+    if callable(value) or (isinstance(value, bool | str | None) and value in _ACTIVATIONS):
+        return None
+    return f'true, false, null or one of {[name for name in _ACTIVATIONS if isinstance(name, str)]}'
+
+
+def _autopad(value):
+    return None if value is None else padding(2)(value)
+
+
+_SIGNATURE = Signature(
+    {
+        'in_planes': REQUIRED,
+        'out_planes': REQUIRED,
+        'k': REQUIRED,
+        's': 1,
+        'p': None,
+        'g': 1,
+        'act': True,
+        'd': 1,
+        'reduction': 0.0625,
+        'kernel_num': 1,
+    },
+    {
+        'in_planes': positive_int,
+        'out_planes': positive_int,
+        'k': positive_int,
+        's': ints(2),
+        'p': _autopad,
+        'g': positive_int,
+        'act': _act,
+        'd': ints(2),
+        'reduction': positive_number,
+        'kernel_num': positive_int,
+    },
+    aliases={'in_channels': 'in_planes', 'out_channels': 'out_planes'},
+)
+
+_ATTENTION = (
+    Rule('fc.conv.weight', 'params/hidden/kernel', pointwise_as_linear(2)),
+    *mount(BATCH_NORM, 'fc.bn', 'norm'),
+    *odconv.HEADS,
+)
+_RULES = (
+    Rule('weight', 'params/conv/kernel', kernel_bank),
+    *mount(_ATTENTION, 'attention', 'conv/routing'),
+    *mount(BATCH_NORM, 'bn', 'bn'),
+)
+
+
+def _fields(args):
+    size = args['k']
+    conv = {
+        'kernel_size': size,
+        'stride': args['s'],
+        'padding': size // 2 if args['p'] is None else args['p'],
+        'dilation': args['d'],
+        'groups': args['g'],
+    }
+    return {
+        **conv_fields(conv, 2, in_features=args['in_planes'], out_features=args['out_planes']),
+        'num_kernels': args['kernel_num'],
+        'reduction': args['reduction'],
+    }
+
+
+def _build(args, dtype, param_dtype):
+    act = args['act'] if callable(args['act']) else _ACTIVATIONS[args['act']]
+    return ODConvNormAct(**_fields(args), act=act, **dtype_fields(dtype, param_dtype))
+
+
+YOLO_ODCONV2D = Reference(
+    signature=_SIGNATURE,
+    build=_build,
+    rules=lambda args: _RULES,
+    example=lambda args: ((2, *example_spatial(_fields(args)), args['in_planes']),),
+)

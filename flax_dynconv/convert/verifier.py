@@ -1,0 +1,161 @@
+"""verify: run the Flax module on a reference case and compare everything with what PyTorch gave."""
+
+import os
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from flax_dynconv.convert.activations import ModuleNames, Recorder, match_shape, recording
+from flax_dynconv.convert.api import from_torch, get_reference, to_torch
+from flax_dynconv.convert.arrays import is_floating
+from flax_dynconv.convert.cases import Case, load_case
+from flax_dynconv.convert.engine import BUFFERS
+from flax_dynconv.convert.errors import CaseError, ConversionError
+from flax_dynconv.convert.layouts import to_flax
+from flax_dynconv.convert.layouts import to_torch as to_channels_first
+from flax_dynconv.convert.report import Report, compare
+
+DTYPES = ('float32', 'float64', 'bfloat16')
+
+
+def verify(case: Case | str | os.PathLike, *, tolerance: float = 1e-5, dtype: str = 'float32') -> Report:
+    """Does the Flax module give what the PyTorch module gave?
+
+    For each output, and for each buffer after a training-mode call: max|a - b| <= tolerance * max(1, max|b|), b the
+    reference's. The multiplications are never below the precision of `dtype`, on accelerators too.
+
+    case: a `Case`, or the path of one (.npz or .safetensors).
+    dtype: of parameters and computation, 'float32', 'float64' (whatever `jax_enable_x64` says, and without changing
+        it) or 'bfloat16' (float32 parameters).
+    The temperature is the case's, else the constructor's argument `temperature`, else 1.0.
+
+    Raises CaseError, a ValueError, for a case that cannot be used: an unreadable file, an unknown reference, arguments
+    or weights that do not fit, inputs that the module refuses, training mode with random dropout.
+
+    >>> from flax_dynconv.convert import Case
+    >>> bank, x, routing = np.ones((2, 4 * 3)), np.ones((1, 3, 5, 5)), np.full((1, 2), 0.5)
+    >>> arguments = {'in_channels': 3, 'out_channels': 4, 'kernel_size': 1, 'num_experts': 2}
+    >>> case = Case('timm.CondConv2d', arguments, {'weight': bank}, (x, routing), (np.full((1, 4, 5, 5), 3.0),))
+    >>> verify(case, tolerance=1e-6).ok
+    True
+    """
+    if dtype not in DTYPES:
+        raise ValueError(f'dtype: expected one of {DTYPES}, got {dtype!r}')
+    if not 0 <= tolerance < float('inf'):
+        raise ValueError(f'tolerance: expected a number >= 0, got {tolerance!r}')
+    name = 'the case'
+    if not isinstance(case, Case):
+        name = str(case)
+        case = load_case(case)
+    try:
+        return _verify(case, tolerance, dtype)
+    except ConversionError as error:
+        raise CaseError(f'{name}: {error}') from error
+    except CaseError as error:
+        raise CaseError(f'{name}: {error}') from error
+
+
+def _verify(case, tolerance, dtype):
+    reference = get_reference(case.reference)
+    arguments = reference.signature.bind(case.reference, case.arguments)
+    temperature = arguments.get('temperature', 1.0) if case.temperature is None else case.temperature
+    _check_training(case, reference, arguments)
+    if len(case.inputs) != len(reference.inputs):
+        raise CaseError(f'{case.reference} takes {len(reference.inputs)} input(s), the case has {len(case.inputs)}')
+    with jax.enable_x64(dtype == 'float64'), jax.default_matmul_precision('highest'):
+        module, variables = from_torch(
+            case.reference,
+            case.state_dict,
+            case.arguments,
+            dtype=jnp.dtype(dtype),
+            param_dtype=jnp.float64 if dtype == 'float64' else jnp.float32,
+            temperature=temperature,
+        )
+        names = ModuleNames(reference, arguments)
+        found = {name: names.find(name) for name in case.activations}
+        wanted = {path for path, _ in filter(None, found.values())}
+        outputs, recorded, updated = _run(module, variables, case, reference, jnp.dtype(dtype), wanted)
+    if len(outputs) != len(case.outputs):
+        raise CaseError(f'{case.reference} returns {len(outputs)} output(s), the case has {len(case.outputs)}')
+    layouts = reference.outputs
+    return Report(
+        reference=case.reference,
+        dtype=dtype,
+        tolerance=tolerance,
+        train=case.train,
+        temperature=float(temperature),
+        outputs=tuple(
+            compare(f'output/{i}', to_channels_first(a, layout), b, tolerance)
+            for i, (a, b, layout) in enumerate(zip(outputs, case.outputs, layouts, strict=True))
+        ),
+        state_after=_compare_state(case, variables | updated, tolerance),
+        activations=_compare_activations(case, found, recorded, tolerance),
+        skipped=tuple(name for name, target in found.items() if target is None or target[0] not in recorded),
+    )
+
+
+def _check_training(case, reference, arguments):
+    rate = arguments.get(reference.dropout, 0)
+    if case.train and rate:
+        raise CaseError(
+            f'training mode with {reference.dropout}={rate}: random dropout in PyTorch cannot be reproduced; save the '
+            f'case with {reference.dropout}=0'
+        )
+
+
+def _run(module, variables, case, reference, dtype, wanted):
+    """Outputs, recorded activations in the order of computation, and updated collections, all as numpy."""
+    inputs = [
+        jnp.asarray(to_flax(x, layout), dtype if is_floating(x) else None)
+        for x, layout in zip(case.inputs, reference.inputs, strict=True)
+    ]
+    order = []
+
+    def call(variables, inputs):
+        recorder = Recorder(wanted)
+        mutable = ['batch_stats'] if case.train else False
+        with recording(recorder):
+            result = module.apply(variables, *inputs, **reference.call(case.train), mutable=mutable)
+        outputs, updated = result if case.train else (result, {})
+        # jit sorts dictionaries: the order is kept beside it.
+        order.extend(recorder.outputs)
+        return jax.tree.leaves(outputs), list(recorder.outputs.values()), updated
+
+    arrays = {name: tree for name, tree in variables.items() if name != BUFFERS}
+    try:
+        result = jax.jit(call)(arrays, inputs)
+    except (ValueError, TypeError, NotImplementedError) as error:
+        raise CaseError(f'the Flax module refused the inputs: {error}') from error
+    outputs, recorded, updated = jax.device_get(result)
+    return outputs, dict(zip(order, recorded, strict=True)), updated
+
+
+def _compare_state(case, variables, tolerance):
+    """Buffers after the call; every counter of batches went up by one if it was a training-mode call."""
+    if not case.state_after:
+        return ()
+    counted = {**variables}
+    if case.train and BUFFERS in counted:
+        counted[BUFFERS] = jax.tree.map(lambda n: n + 1, counted[BUFFERS])
+    state = to_torch(case.reference, counted, case.arguments)
+    unknown = [key for key in case.state_after if key not in state]
+    if unknown:
+        raise CaseError(f'state_after has keys that the state_dict does not have: {unknown}')
+    return tuple(compare(f'state_after/{k}', state[k], b, tolerance) for k, b in case.state_after.items())
+
+
+def _compare_activations(case, found, recorded, tolerance):
+    order = {path: i for i, path in enumerate(recorded)}
+    rows = []
+    for name, target in found.items():
+        if target is None or target[0] not in recorded:
+            continue
+        path, rule = target
+        expected = to_flax(np.asarray(case.activations[name]), rule.layout)
+        actual: Any = recorded[path]
+        rows.append(
+            (order[path], compare(f'activation/{name}', actual, match_shape(expected, actual.shape), tolerance))
+        )
+    return tuple(row for _, row in sorted(rows, key=lambda pair: pair[0]))
