@@ -1,68 +1,15 @@
-"""What the mixing layers share: `nn.Conv`'s leading fields, their checks, batch axes and dtypes, and the cost."""
+"""The base of the mixing layers: parameters, routing, batch axes, dtypes, the operator's call and the cost."""
 
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from flax_dynconv.layers._arrays import add_bias, flatten_batch, restore_batch, stacked
+from flax_dynconv.layers._conv_fields import ConvFields
 from flax_dynconv.ops import mixture_conv
-
-PaddingLike = str | int | Sequence[int | tuple[int, int]]
-
-
-class ConvFields(nn.Module):
-    """The first 14 fields of `nn.Conv`, in its order, with its names and its defaults."""
-
-    features: int
-    kernel_size: int | Sequence[int]
-    strides: int | Sequence[int] | None = 1
-    padding: PaddingLike = 'SAME'
-    input_dilation: int | Sequence[int] | None = 1
-    kernel_dilation: int | Sequence[int] | None = 1
-    feature_group_count: int = 1
-    use_bias: bool = True
-    mask: Any = None
-    dtype: Any = None
-    param_dtype: Any = jnp.float32
-    precision: Any = None
-    kernel_init: Callable[..., Any] = nn.initializers.lecun_normal()
-    bias_init: Callable[..., Any] = nn.initializers.zeros_init()
-
-    @property
-    def kernel_shape(self) -> tuple[int, ...]:
-        """`kernel_size` as a tuple; an int means one spatial dimension, as in `nn.Conv`."""
-        return (self.kernel_size,) if isinstance(self.kernel_size, int) else tuple(self.kernel_size)
-
-    def check_input(self, x) -> None:
-        """Refuse what these layers cannot do, with the argument's name, what was expected and what came."""
-        size = self.kernel_shape
-        if not size or not all(isinstance(k, int) and k >= 1 for k in size):
-            raise ValueError(f'kernel_size: expected an int or ints, each >= 1, got {self.kernel_size!r}')
-        if self.features < 1:
-            raise ValueError(f'features: expected an int >= 1, got {self.features!r}')
-        if self.mask is not None:
-            raise ValueError('mask: expected None, a masked kernel is not supported by dynamic convolutions')
-        if isinstance(self.kernel_size, int) and x.ndim == 4:
-            k = self.kernel_size
-            raise ValueError(
-                f'kernel_size: expected a tuple of 2 ints, such as ({k}, {k}), for the 4-D input {x.shape}, got the '
-                f'int {k}. An int means one spatial dimension, as in nn.Conv: write ({k},) if that is meant'
-            )
-        if x.ndim < len(size) + 1:
-            raise ValueError(
-                f'x: expected at least {len(size) + 1} dimensions (*batch, *spatial, channels) for kernel_size '
-                f'{size}, got shape {x.shape}'
-            )
-        groups = self.feature_group_count
-        if groups < 1 or x.shape[-1] % groups:
-            raise ValueError(
-                f'feature_group_count: expected a divisor of the {x.shape[-1]} input channels, got {groups}'
-            )
-        if self.features % groups:
-            raise ValueError(f'features: expected a multiple of feature_group_count = {groups}, got {self.features}')
 
 
 class MixingConv(ConvFields, kw_only=True):
@@ -166,35 +113,3 @@ class MixingConv(ConvFields, kw_only=True):
         """
         weights = math.prod(self.kernel_shape) * (x_shape[-1] // self.feature_group_count) * self.features
         return math.prod(y_shape[-1 - len(self.kernel_shape) : -1]) * weights + self.num_kernels * weights
-
-
-def stacked(init: Callable[..., Any], count: int) -> Callable[..., Any]:
-    """An initialiser of `count` independent draws of `init`, on a new leading axis; None stays what it is."""
-
-    def init_stacked(key, shape, dtype):
-        draws = jax.vmap(lambda k: init(k, shape, dtype))(jax.random.split(key, count))
-        # An initialiser may return its array in a box with axis names (nn.with_partitioning): the new axis has none.
-        boxed = isinstance(draws, nn.meta.AxisMetadata)
-        return draws.add_axis(0, {nn.PARTITION_NAME: None}) if boxed else draws
-
-    return init_stacked
-
-
-def flatten_batch(array: jax.Array, batch: tuple) -> jax.Array:
-    """(*batch, ...) to (B, ...). One batch axis passes untouched, so a symbolic one is never computed with."""
-    if len(batch) == 1:
-        return array
-    return jnp.reshape(array, (math.prod(batch), *array.shape[len(batch) :]))
-
-
-def restore_batch(array: jax.Array, batch: tuple) -> jax.Array:
-    """(B, ...) to (*batch, ...): the inverse of `flatten_batch`."""
-    return array if len(batch) == 1 else jnp.reshape(array, (*batch, *array.shape[1:]))
-
-
-def add_bias(y: jax.Array, bias: jax.Array | None) -> jax.Array:
-    """y (B, *spatial, C) plus a bias (C,) or (B, C), in y's dtype."""
-    if bias is None:
-        return y
-    lead = bias.shape[0] if bias.ndim == 2 else 1
-    return y + jnp.reshape(bias.astype(y.dtype), (lead, *(1,) * (y.ndim - 2), bias.shape[-1]))

@@ -6,7 +6,7 @@ from typing import Any
 
 from flax import linen as nn
 
-from flax_dynconv.layers._base import ConvFields, PaddingLike
+from flax_dynconv.layers._conv_fields import ConvFields, PaddingLike
 from flax_dynconv.layers._odconv_routing import ODConvAttention
 from flax_dynconv.layers._routing import kaiming_fan_out
 from flax_dynconv.layers.batch_norm import BatchNorm
