@@ -1,0 +1,55 @@
+"""Every network by name: a plain dict, and two functions that read it."""
+
+import difflib
+import fnmatch
+import re
+
+from flax_dynconv.models.resnets import RESNETS
+
+# name -> constructor that takes num_classes, dtype and the network's other fields as keywords
+MODELS = {**RESNETS}
+
+
+def create_model(name, num_classes=1000, dtype=None, **overrides):
+    """The network called `name`, with `num_classes` logits (0: pooled features) computed in `dtype`.
+
+    `overrides` are keywords of the constructor `MODELS[name]`: the fields of the network (`width`, `dropout`, `norm`,
+    `act`, ...) and of its method (`num_kernels`, `reduction`). Apply it as `model.apply(variables, x, train=False)`
+    to images (B, H, W, C).
+
+    Raises ValueError for an unknown name (it suggests close ones), TypeError for an unknown override.
+
+    >>> model = create_model('odconv_resnet18_4x', num_classes=10, dropout=0.2)
+    >>> model.num_classes, model.dropout
+    (10, 0.2)
+    """
+    if name not in MODELS:
+        close = difflib.get_close_matches(str(name), MODELS, n=4)
+        hint = f'did you mean {", ".join(close)}?' if close else 'list_models() names all'
+        raise ValueError(f'name must be a known model, got {name!r}; {hint}')
+    if isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 0:
+        raise ValueError(f'num_classes must be an integer >= 0, got {num_classes!r}')
+    return MODELS[name](num_classes=num_classes, dtype=dtype, **overrides)
+
+
+def list_models(pattern='*'):
+    """Sorted names of the networks that match a shell pattern.
+
+    >>> list_models('odconv_resnet18_*')
+    ['odconv_resnet18_1x', 'odconv_resnet18_2x', 'odconv_resnet18_4x']
+    """
+    return sorted(fnmatch.filter(MODELS, pattern))
+
+
+def static_twin(name):
+    """Name of the network of the same shape without dynamic convolutions; a static network is its own twin.
+
+    Raises ValueError if there is none.
+
+    >>> static_twin('odconv_resnet18_4x')
+    'resnet18'
+    """
+    twin = re.sub(r'^[a-z]+conv_(.+)_\d+x$', r'\1', name)
+    if twin not in MODELS:
+        raise ValueError(f'{name!r} has no static twin among the models')
+    return twin
