@@ -56,15 +56,15 @@ class AttendedConv(MixingConv, kw_only=True):
     def multiply_adds(self, x_shape, y_shape) -> int:
         """Multiply-adds per sample, without those of the submodules: convolution H'W'P, mixing K*P, and scaling.
 
-        Scaled are the input by c, the output by f and the P weights of the mixed kernel by s. P = prod(kernel_size) *
-        Cin/g * Cout. What is skipped costs nothing.
+        Scaled are the input by c, the output by f and, as the paper's equation has it, the P weights of each of the K
+        kernels by s. P = prod(kernel_size) * Cin/g * Cout. What is skipped costs nothing.
         """
         rank, skipped = len(self.kernel_shape), self.skipped(x_shape[-1])
         weights = math.prod(self.kernel_shape) * (x_shape[-1] // self.feature_group_count) * self.features
         costs = {
             'channel': math.prod(x_shape[-1 - rank :]),
             'filter': math.prod(y_shape[-1 - rank :]),
-            'spatial': weights,
+            'spatial': self.num_kernels * weights,
             'kernel': self.num_kernels * weights,
         }
         total = sum(cost for name, cost in costs.items() if name not in skipped)
