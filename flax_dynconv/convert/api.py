@@ -23,8 +23,8 @@ def get_reference(reference: str) -> Reference:
     0.0625
     """
     if reference not in REFERENCES:
-        close = suggestion(str(reference), REFERENCES)
-        raise ConversionError(f'unknown reference {reference!r}{close} The known ones: {", ".join(sorted(REFERENCES))}')
+        close, known = suggestion(str(reference), REFERENCES), ', '.join(sorted(REFERENCES))
+        raise ConversionError(f'reference: expected one of {known}, got {reference!r}{close}')
     return REFERENCES[reference]
 
 
@@ -93,7 +93,7 @@ def to_torch(
 
 def _temperatures(reference, expected, temperature, param_dtype):
     paths = [path for path in expected if path.startswith('temperature/')]
-    if not 0 < temperature < float('inf'):
+    if not isinstance(temperature, int | float) or not 0 < temperature < float('inf'):
         raise ConversionError(f'temperature: expected a finite number > 0, got {temperature}')
     if not paths and temperature != 1.0:
         raise ConversionError(f'temperature: {reference} has none, expected 1.0, got {temperature}')

@@ -84,13 +84,22 @@ def ints(ndim: int, minimum: int = 1):
     return check
 
 
+def square_ints(ndim: int):
+    """A check: an int, or `ndim` equal ones."""
+
+    def check(value):
+        equal = not isinstance(value, tuple) or len(set(value)) == 1
+        return None if equal and ints(ndim)(value) is None else f'an int >= 1 (or {ndim} equal ones)'
+
+    return check
+
+
 def padding(ndim: int, names: tuple[str, ...] = ('same', 'valid')):
     """A check: amounts of padding, or one of PyTorch's names for them."""
 
     def check(value):
-        if isinstance(value, str):
-            return None if value in names else f'an int >= 0, {ndim} of them or one of {names}'
-        return ints(ndim, 0)(value)
+        fine = value in names if isinstance(value, str) else ints(ndim, 0)(value) is None
+        return None if fine else f'an int >= 0, {ndim} of them or one of {names}'
 
     return check
 

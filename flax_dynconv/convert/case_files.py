@@ -59,7 +59,7 @@ def _check_suffix(path):
 def _read_npz(path):
     # numpy would take a lone .npy or a pickle for what it is: a reference case is a zip archive and nothing else.
     if not zipfile.is_zipfile(path):
-        raise CaseError(f'{path}: truncated, or not an .npz archive')
+        raise CaseError(f'{path}: no .npz archive: truncated, or another format (pickles are refused)')
     with np.load(path, allow_pickle=False) as archive:
         arrays = {name: _read_member(path, archive, name) for name in archive.files}
     return _split_meta(path, arrays, None)

@@ -18,7 +18,7 @@ _SECTIONS = ('state_dict', 'input', 'output', 'state_after', 'activation')
 _REQUIRED = ('state_dict', 'input', 'output')
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Case:
     """Weights, inputs and outputs of one call of a PyTorch module, arrays as PyTorch saw them.
 

@@ -34,4 +34,5 @@ def nearest(name: str, known: Iterable[str], count: int = 3, cutoff: float = 0.6
             score = max(score, difflib.SequenceMatcher(None, tail, other.rsplit('.', 1)[-1]).ratio())
         scores.append((score, candidate))
     scores.sort(key=lambda pair: (-pair[0], pair[1]))
-    return [candidate for score, candidate in scores[:count] if score >= cutoff]
+    # Far behind the best one is no suggestion.
+    return [candidate for score, candidate in scores[:count] if score >= max(cutoff, scores[0][0] - 0.1)]

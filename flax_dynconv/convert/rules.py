@@ -36,6 +36,7 @@ class Rule(NamedTuple):
     `{name}` stands for a whole number and `{name:pattern}` for the regular expression `pattern`; both templates have
     the same fields. A Flax path is `collection/module/.../leaf`.
 
+    >>> from flax_dynconv.convert.transforms import conv_kernel
     >>> rule = Rule('layer{s}.{b}.conv{i}.weight', 'params/layer{s}_{b}/conv{i}/kernel', conv_kernel)
     >>> RuleTable([rule]).to_flax('layer1.0.conv2.weight')[0]
     'params/layer1_0/conv2/kernel'
@@ -54,6 +55,7 @@ class Rule(NamedTuple):
 def mount(rules: Iterable[Rule], torch_prefix: str, flax_prefix: str) -> tuple[Rule, ...]:
     """The table of a layer as it appears inside a network.
 
+    >>> from flax_dynconv.convert.transforms import conv_kernel
     >>> mount([Rule('weight', 'params/kernel', conv_kernel)], 'layer{s}.{b}.conv{i}', 'layer{s}_{b}/conv{i}')[0].torch
     'layer{s}.{b}.conv{i}.weight'
     """
@@ -98,6 +100,7 @@ class Names:
 class RuleTable:
     """Rules that serve both directions.
 
+    >>> from flax_dynconv.convert.transforms import conv_kernel
     >>> table = RuleTable([Rule('weight', 'params/kernel', conv_kernel)])
     >>> table.to_torch('params/kernel')[0], table.to_flax('bias')
     ('weight', None)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from flax_dynconv.convert.arguments import REQUIRED, flag, ints, one_of, padding, positive_int, probability
+from flax_dynconv.convert.arguments import REQUIRED, flag, ints, one_of, padding, positive_int, probability, square_ints
 from flax_dynconv.convert.conv_arguments import conv_fields, example_spatial
 from flax_dynconv.convert.rules import Rule
 from flax_dynconv.convert.transforms import identity, kernel_bank, linear
@@ -23,9 +23,9 @@ BATCH_NORM = (
 def conv_checks(
     ndim: int, *, square: bool = False, padding_names: tuple[str, ...] = ('same', 'valid')
 ) -> dict[str, Any]:
-    """Checks of the arguments that convolutions share; `square` for modules that take one int as kernel size."""
+    """Checks of the arguments that convolutions share; `square` for modules whose kernel has one size."""
     return {
-        'kernel_size': positive_int if square else ints(ndim),
+        'kernel_size': square_ints(ndim) if square else ints(ndim),
         'stride': ints(ndim),
         'padding': padding(ndim, padding_names),
         'dilation': ints(ndim),

@@ -1,6 +1,6 @@
 """`ODConv2D`: ODConv of a linear bottleneck without norm or activation, a module that circulates in PyTorch."""
 
-from flax_dynconv.convert.arguments import Signature, ints, one_of, positive_int
+from flax_dynconv.convert.arguments import Signature, one_of, positive_int, square_ints
 from flax_dynconv.convert.reference import Reference
 from flax_dynconv.convert.references._common import (
     BANK,
@@ -26,13 +26,9 @@ _RULES = (
 )
 
 
-def _square(value):
-    sizes = set(value) if isinstance(value, tuple) else {value}
-    return ints(2)(value) or (None if len(sizes) == 1 else 'a square kernel, as its spatial attention has')
-
-
-# Its channel attention has one entry per input channel, which broadcasts against the kernels without groups only.
-_CHECKS = CONV_CHECKS | {'kernel_size': _square, 'groups': one_of(1), 'K': positive_int, 'r': positive_int}
+# Its spatial attention has one size, its channel attention one entry per input channel, which
+# broadcasts against the kernels without groups only.
+_CHECKS = CONV_CHECKS | {'kernel_size': square_ints(2), 'groups': one_of(1), 'K': positive_int, 'r': positive_int}
 
 
 def _build(args, dtype, param_dtype):

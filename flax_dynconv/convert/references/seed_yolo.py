@@ -2,8 +2,16 @@
 
 from flax import linen as nn
 
-from flax_dynconv.convert.arguments import REQUIRED, Signature, ints, padding, positive_int, positive_number
-from flax_dynconv.convert.conv_arguments import conv_fields, example_spatial
+from flax_dynconv.convert.arguments import (
+    REQUIRED,
+    Signature,
+    ints,
+    padding,
+    positive_int,
+    positive_number,
+    square_ints,
+)
+from flax_dynconv.convert.conv_arguments import conv_fields, example_spatial, per_dimension
 from flax_dynconv.convert.reference import Reference
 from flax_dynconv.convert.references import odconv
 from flax_dynconv.convert.references._common import BATCH_NORM, dtype_fields
@@ -53,7 +61,7 @@ _SIGNATURE = Signature(
     {
         'in_planes': positive_int,
         'out_planes': positive_int,
-        'k': positive_int,
+        'k': square_ints(2),
         's': ints(2),
         'p': _autopad,
         'g': positive_int,
@@ -78,11 +86,11 @@ _RULES = (
 
 
 def _fields(args):
-    size = args['k']
+    size = per_dimension(args['k'], 2)
     conv = {
         'kernel_size': size,
         'stride': args['s'],
-        'padding': size // 2 if args['p'] is None else args['p'],
+        'padding': tuple(k // 2 for k in size) if args['p'] is None else args['p'],
         'dilation': args['d'],
         'groups': args['g'],
     }

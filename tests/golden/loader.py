@@ -1,0 +1,58 @@
+"""Golden files as reference cases."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from flax_dynconv.convert import Case
+from tests.golden import fill
+
+CASES = Path(__file__).parent / 'cases'
+
+
+class Golden:
+    """One golden file: numbers in PyTorch's layout, weights and inputs regenerated from their names."""
+
+    def __init__(self, name):
+        with np.load(CASES / f'{name}.npz', allow_pickle=False) as archive:
+            self.arrays = {key: archive[key] for key in archive.files if key != 'meta'}
+            self.meta = json.loads(str(archive['meta']))
+        fan, gain = self.meta['fan'], self.meta['gain']
+        self.state = {k: fill.tensor(k, tuple(s), fan.get(k), gain.get(k, 1.0)) for k, s in self.meta['state']}
+        self.inputs = {name: fill.array(name, tuple(shape), kind) for name, shape, kind in self.meta['inputs']}
+        self.cotangent = fill.array('cotangent.out', tuple(self.meta['outputs']['out']))
+
+    def case(self, mode):
+        """The reference case of one mode, 'eval' or 'train'."""
+        prefix, state = _prefix(mode), 'train.state.'
+        after = {k.removeprefix(state): a for k, a in self.arrays.items() if k.startswith(state)}
+        return Case(
+            reference=self.meta['reference'],
+            arguments=self.meta['arguments'],
+            state_dict=self.state,
+            inputs=tuple(self.inputs.values()),
+            outputs=(self.arrays[f'{prefix}out'],),
+            temperature=self.meta['temperature'],
+            train=mode == 'train',
+            state_after=after if mode == 'train' else {},
+        )
+
+    def gradients(self, mode):
+        """Name of an input or key of the state_dict -> gradient of sum(output * cotangent)."""
+        prefix = f'{_prefix(mode)}grad.'
+        return {k.removeprefix(prefix): a for k, a in self.arrays.items() if k.startswith(prefix)}
+
+    def bound(self, mode, name):
+        """The absolute bound of a float32 run."""
+        return self.meta['atol_f32'][_prefix(mode) + name]
+
+
+def _prefix(mode):
+    return 'train.' if mode == 'train' else ''
+
+
+def names():
+    """Every golden file and its modes."""
+    files = sorted(path.stem for path in CASES.glob('*.npz'))
+    return [(name, mode) for name in files for mode in Golden(name).meta['modes']]
