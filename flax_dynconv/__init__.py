@@ -1,0 +1,58 @@
+"""Dynamic convolutions for JAX."""
+
+from flax_dynconv import convert, layers, models, ops
+
+# Weights
+from flax_dynconv.convert import from_torch, save_reference_case, to_torch, verify
+
+# Layers
+from flax_dynconv.layers import (
+    BatchNorm,
+    CondConv,
+    CondConvRouting,
+    DynamicConv,
+    DynamicConvRouting,
+    DyNetConv,
+    DyNetRouting,
+    ODConv,
+    ODConvAttention,
+    ODConvRouting,
+    set_temperature,
+)
+
+# Models
+from flax_dynconv.models import MODELS, count, create_model, list_models
+
+# Operators
+from flax_dynconv.ops import mixture_conv, per_position_conv, per_sample_conv
+
+__version__ = '0.1.0'
+
+__all__ = [
+    'MODELS',
+    'BatchNorm',
+    'CondConv',
+    'CondConvRouting',
+    'DyNetConv',
+    'DyNetRouting',
+    'DynamicConv',
+    'DynamicConvRouting',
+    'ODConv',
+    'ODConvAttention',
+    'ODConvRouting',
+    'convert',
+    'count',
+    'create_model',
+    'from_torch',
+    'layers',
+    'list_models',
+    'mixture_conv',
+    'models',
+    'ops',
+    'per_position_conv',
+    'per_sample_conv',
+    'save_reference_case',
+    'set_temperature',
+    'to_torch',
+    'verify',
+]

@@ -1,6 +1,7 @@
 """Operators: pure JAX, arrays in, arrays out."""
 
 from flax_dynconv.ops.mixture_conv import mixture_conv
+from flax_dynconv.ops.per_position_conv import per_position_conv
 from flax_dynconv.ops.per_sample_conv import per_sample_conv
 
-__all__ = ['mixture_conv', 'per_sample_conv']
+__all__ = ['mixture_conv', 'per_position_conv', 'per_sample_conv']
