@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.errors import FlaxError
 
 from flax_dynconv.convert.activations import ModuleNames, Recorder, match_shape, recording
 from flax_dynconv.convert.api import from_torch, get_reference, to_torch
@@ -126,7 +127,7 @@ def _run(module, variables, case, reference, dtype, wanted):
     arrays = {name: tree for name, tree in variables.items() if name != BUFFERS}
     try:
         result = jax.jit(call)(arrays, inputs)
-    except (ValueError, TypeError, NotImplementedError) as error:
+    except (ValueError, TypeError, IndexError, NotImplementedError, FlaxError) as error:
         raise CaseError(f'the Flax module refused the inputs: {error}') from error
     outputs, recorded, updated = jax.device_get(result)
     return outputs, dict(zip(order, recorded, strict=True)), updated

@@ -74,7 +74,7 @@ def test_layer_outputs(name, mode, dtype):
     check_outputs(name, mode, dtype)
 
 
-@pytest.mark.parametrize('dtype', ['float32', 'float64'])
+@pytest.mark.parametrize('dtype', [pytest.param('float32', marks=pytest.mark.slow), 'float64'])
 @pytest.mark.parametrize(('name', 'mode'), LAYERS)
 def test_layer_gradients(name, mode, dtype):
     check_gradients(name, mode, dtype)
@@ -86,6 +86,7 @@ def test_network_outputs(name, mode, dtype):
     check_outputs(name, mode, dtype)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('name', 'mode'), NETS)
 def test_network_gradients(name, mode):
     check_gradients(name, mode, 'float64')
