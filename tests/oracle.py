@@ -14,12 +14,13 @@ def _tuple(value, n):
     return (value,) * n if isinstance(value, (int, np.integer)) else tuple(value)
 
 
-def _amounts(padding, size, kernel, stride, kernel_dilation, axis, rank):
+def _amounts(padding, size, kernel, stride, input_dilation, kernel_dilation, axis, rank):
     """(low, high, mode) of one spatial axis; mode None leaves the choice to padding_mode."""
     reach = (kernel - 1) * kernel_dilation + 1
     if padding == 'VALID':
         return 0, 0, None
     if padding == 'SAME':  # as many outputs as ceil(size / stride), the odd element on the high side
+        size = (size - 1) * input_dilation + 1
         outputs = -(-size // stride)
         total = max((outputs - 1) * stride + reach - size, 0)
         return total // 2, total - total // 2, None
@@ -53,7 +54,7 @@ def _source(i, size, mode):
 
 def axis_sources(size, kernel, stride, padding, padding_mode, input_dilation, kernel_dilation, axis=0, rank=1):
     """For one axis: a list over output positions of lists over taps of the input index read, None for a zero."""
-    low, high, mode = _amounts(padding, size, kernel, stride, kernel_dilation, axis, rank)
+    low, high, mode = _amounts(padding, size, kernel, stride, input_dilation, kernel_dilation, axis, rank)
     mode = padding_mode if mode is None else mode
     if mode == 'zeros':  # zeros go around the dilated axis, and a negative amount crops it
         stretched = (size - 1) * input_dilation + 1 if size else 0
@@ -122,7 +123,7 @@ def per_sample_conv(x, kernel, *, feature_group_count=1, **options):
 
 
 def per_sample_conv_gradients(x, kernel, g, *, feature_group_count=1, **options):
-    """Cotangents of x and kernel for the cotangent g of the output."""
+    """Cotangents for the cotangent g of the output, as a dict with the names of the arguments."""
     x, kernel, g = _f64(x, kernel, g)
     _, found = terms(x.shape[1:-1], kernel.shape[1:-2], **options)
     dx, dkernel = np.zeros_like(x), np.zeros_like(kernel)
@@ -131,7 +132,7 @@ def per_sample_conv_gradients(x, kernel, g, *, feature_group_count=1, **options)
             for i, o in _groups(x.shape[-1], kernel.shape[-1], feature_group_count):
                 dx[b][s][i] += kernel[b][t][:, o] @ g[b][p][o]
                 dkernel[b][t][:, o] += np.outer(x[b][s][i], g[b][p][o])
-    return dx, dkernel
+    return {'x': dx, 'kernel': dkernel}
 
 
 def _mixture_factors(x, kernels, weights, input_scale, output_scale, tap_scale):
@@ -185,7 +186,7 @@ def mixture_conv_gradients(
     feature_group_count=1,
     **options,
 ):
-    """Cotangents as a dict with the names of the arguments; scales that were not given have none."""
+    """As for the others; scales that were not given have no cotangent."""
     x, bank, a, scale_in, scale_out, scale_tap = _mixture_factors(
         x, kernels, weights, input_scale, output_scale, tap_scale
     )
@@ -229,7 +230,7 @@ def per_position_conv(x, kernels, **options):
 
 
 def per_position_conv_gradients(x, kernels, g, **options):
-    """Cotangents of x and kernels for the cotangent g of the output."""
+    """Cotangents for the cotangent g of the output, as a dict with the names of the arguments."""
     x, kernels, g = _f64(x, kernels, g)
     n, cin = x.ndim - 2, x.shape[-1]
     _, found = terms(x.shape[1:-1], kernels.shape[1 + n : 1 + 2 * n], **options)
@@ -244,4 +245,4 @@ def per_position_conv_gradients(x, kernels, g, **options):
                     j = c // (cin // kernels.shape[-1])
                     dx[b][s][c] += kernels[b][p][t][j] * g[b][p][c]
                     dkernels[b][p][t][j] += x[b][s][c] * g[b][p][c]
-    return dx, dkernels
+    return {'x': dx, 'kernels': dkernels}

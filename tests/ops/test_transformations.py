@@ -1,0 +1,173 @@
+"""jit, vmap, checkpoint, gradients of gradients and forward mode, for every form."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.test_util import check_grads
+
+from tests.ops.cases import case as make
+from tests.ops.operators import (
+    OPERATORS,
+    every_fast_form,
+    every_form,
+    every_named_form,
+    every_operator,
+    expected,
+    fast_jit,
+    output_and_gradients,
+)
+from tests.tolerances import BOUND, SAME_DTYPE, assert_close, distance
+from tests.x64 import x64
+
+# Small enough for numerical differences; a form takes the first one that it does not decline.
+TINY = {
+    'per_sample_conv': [
+        make('tiny', (3, 2), (2, 2), cin=2, cout=2, strides=(2, 1)),
+        make('tiny_depthwise', (3,), (2,), cin=2, cout=4, feature_group_count=2),
+    ],
+    'mixture_conv': [
+        make('tiny', (3,), (2,), cin=2, cout=2, scales=('input_scale', 'output_scale', 'tap_scale')),
+        make('tiny_depthwise', (3,), (2,), cin=2, cout=4, feature_group_count=2, scales=('tap_scale',)),
+        make('tiny_without_taps', (3,), (2,), cin=2, cout=2, scales=('input_scale',)),
+    ],
+    'per_position_conv': [make('tiny', (3, 2), (2, 1), cin=4, count=2, strides=(2, 1))],
+}
+
+
+@every_form
+def test_without_jit(operator, form):
+    (case,) = operator.representative(form, 1)
+    operands = operator.operands(case, 'float32')
+    eager = operator.call(case, form, operands)
+    assert_close(eager, expected(operator.name, case.name, 'float32')[0])
+    compiled = jax.jit(lambda operands: operator.call(case, form, operands))(operands)
+    assert distance(eager, compiled) <= SAME_DTYPE['float32']
+
+
+@every_named_form
+def test_vmap_over_an_extra_axis(operator, form):
+    # Gradients inside and outside the vmap; in the second, kernels and all other operands than x are shared.
+    (case,) = operator.representative(form, 1)
+    seeds = (0, 7)
+    operands = [operator.operands(case, 'float32', seed) for seed in seeds]
+    results = [expected(operator.name, case.name, 'float32', seed) for seed in seeds]
+    stacked = {name: np.stack([o[name] for o in operands]) for name in operands[0]}
+    g = np.stack([g for _, g, _ in results])
+
+    @fast_jit
+    def mapped(stacked, g):
+        def one(operands, g):
+            return output_and_gradients(operator, case, form, operands, g)
+
+        rest = {name: array[0] for name, array in stacked.items() if name != 'x'}
+
+        def shared(x, rest):
+            return jax.vmap(lambda x: operator.call(case, form, rest | {'x': x}))(x)
+
+        y, pull = jax.vjp(shared, stacked['x'][:1].repeat(2, 0), rest)
+        return jax.vmap(one)(stacked, g), (y, pull(g))
+
+    (y, gradients), (shared_y, (dx, drest)) = mapped(stacked, g)
+    assert_close(y, np.stack([y for y, _, _ in results]))
+    for name in operands[0]:
+        assert_close(gradients[name], np.stack([wanted[name] for _, _, wanted in results]))
+    assert_close(shared_y, np.stack([results[0][0]] * 2))
+    wanted = [operator.gradients(**operands[0], g=cotangent, **case.options) for cotangent in g]
+    assert_close(dx, np.stack([w['x'] for w in wanted]))
+    for name in drest:
+        assert_close(drest[name], sum(w[name] for w in wanted))
+
+
+@every_named_form
+def test_checkpoint(operator, form):
+    (case,) = operator.representative(form, 1)
+    operands = operator.operands(case, 'float32')
+    _, g, wanted = expected(operator.name, case.name, 'float32')
+
+    @fast_jit
+    @jax.grad
+    def gradient(operands):
+        return jnp.vdot(jax.checkpoint(lambda operands: operator.call(case, form, operands))(operands), g)
+
+    for name, actual in gradient(operands).items():
+        assert_close(actual, wanted[name])
+
+
+@functools.cache
+def second_order(name, case_name, form):
+    """The gradient, by operands and by directions, of <directions, gradient of sum(y^3)>; in float64."""
+    operator = OPERATORS[name]
+    case = operator.case(case_name)
+
+    def slope(operands, directions):
+        gradient = jax.grad(lambda operands: (operator.call(case, form, operands) ** 3).sum())(operands)
+        return sum(jnp.vdot(gradient[name], directions[name]) for name in gradient)
+
+    with x64():
+        return fast_jit(jax.grad(slope, argnums=(0, 1)))(*(operator.operands(case, 'float64', s) for s in (0, 5)))
+
+
+@every_fast_form
+def test_gradient_of_gradient_is_that_of_the_definition(operator, form):
+    wrong = []
+    for case in operator.representative(form):
+        actual, wanted = (second_order(operator.name, case.name, f) for f in (form, 'reference'))
+        for which in (0, 1):
+            for name in wanted[which]:
+                if not (d := distance(actual[which][name], wanted[which][name])) <= BOUND['float64']:
+                    wrong.append(f'{case.name}, {name}: {d:.2g}')
+    assert not wrong
+
+
+@every_named_form
+def test_first_and_second_derivatives_are_numerical_ones(operator, form):
+    for case in TINY[operator.name]:
+        operands = operator.operands(case, 'float64')
+        function = jax.jit(lambda operands, case=case: operator.call(case, form, operands))
+        with x64():
+            try:
+                function.eval_shape(operands)
+            except NotImplementedError:
+                continue
+            check_grads(function, (operands,), order=2, modes=['rev'], rtol=1e-6, atol=1e-6)
+            return
+    pytest.fail('no tiny case for this form')
+
+
+@every_operator
+def test_forward_mode_of_the_definition(operator):
+    (case,) = operator.representative('reference', 1)
+    operands, tangents = (operator.operands(case, 'float64', seed) for seed in (0, 5))
+    with x64():
+        function = fast_jit(lambda o, t: jax.jvp(lambda o: operator.call(case, 'reference', o), (o,), (t,)))
+        y, dy = function(operands, tangents)
+    # The operator is linear in every single operand.
+    slopes = [operator.forward(**(operands | {name: tangents[name]}), **case.options) for name in operands]
+    assert_close(y, expected(operator.name, case.name, 'float64')[0])
+    assert_close(dy, sum(slopes))
+
+
+def test_hessian_of_the_definition():
+    operator = OPERATORS['per_position_conv']
+    case = TINY[operator.name][0]
+    operands = operator.operands(case, 'float64')
+    with x64():
+
+        def f(x):
+            return 0.5 * (operator.call(case, 'reference', operands | {'x': x}) ** 2).sum()
+
+        jacobian = jax.jacrev(lambda x: operator.call(case, 'taps', operands | {'x': x}))(operands['x'])
+        hessian = jax.hessian(f)(operands['x'])
+    matrix = np.asarray(jacobian).reshape(-1, operands['x'].size)
+    assert_close(np.reshape(hessian, (operands['x'].size,) * 2), matrix.T @ matrix)
+
+
+@every_fast_form
+def test_forward_mode_is_refused_with_own_gradients(operator, form):
+    (case,) = operator.representative(form, 1)
+    operands = operator.operands(case, 'float32')
+    with pytest.raises(TypeError, match='forward-mode'):
+        jax.jvp(lambda operands: operator.call(case, form, operands), (operands,), (operands,))
