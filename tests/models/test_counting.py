@@ -1,0 +1,102 @@
+"""The counter on networks of all sorts, each figure worked out by hand."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+from flax import linen as nn
+
+from flax_dynconv.layers import CondConv, DynamicConv, DyNetConv, ODConv
+from flax_dynconv.models import count
+
+CASES = {
+    'conv': (nn.Conv(8, (3, 3)), (1, 5, 5, 4), 5 * 5 * 9 * 4 * 8, 9 * 4 * 8 + 8),
+    'strided, valid, no bias': (
+        nn.Conv(8, (3, 3), strides=2, padding='VALID', use_bias=False),
+        (1, 7, 7, 4),
+        3 * 3 * 9 * 4 * 8,
+        9 * 4 * 8,
+    ),
+    'groups': (nn.Conv(8, (3, 3), feature_group_count=4, use_bias=False), (1, 5, 5, 4), 5 * 5 * 9 * 8, 9 * 8),
+    '1-D': (nn.Conv(8, 3), (1, 10, 4), 10 * 3 * 4 * 8, 3 * 4 * 8 + 8),
+    'local': (nn.ConvLocal(2, (3,), padding='VALID'), (1, 6, 4), 4 * 3 * 4 * 2, 4 * 12 * 2 + 4 * 2),
+    'transposed': (nn.ConvTranspose(6, (2, 2), strides=(2, 2)), (1, 5, 5, 4), 5 * 5 * 4 * 4 * 6, 4 * 4 * 6 + 6),
+    'dense': (nn.Dense(7), (1, 5, 4), 5 * 4 * 7, 4 * 7 + 7),
+    'general': (nn.DenseGeneral((2, 3), axis=(-2, -1)), (1, 5, 4), 20 * 6, 20 * 6 + 6),
+    # routing 4 -> K, mixing K * P, convolution; bias per kernel
+    'condconv': (CondConv(8, (3, 3), num_kernels=5), (1, 6, 6, 4), 36 * 288 + 5 * 288 + 20, 5 * 288 + 40 + 25),
+    # routing 4 -> 2 -> 3
+    'dy-cnn': (
+        DynamicConv(8, (3, 3), num_kernels=3),
+        (1, 6, 6, 4),
+        36 * 288 + 3 * 288 + 4 * 2 + 2 * 3,
+        3 * 288 + 24 + 8 + 9,
+    ),
+}
+
+
+@pytest.mark.parametrize('case', CASES)
+def test_by_hand(case):
+    model, shape, multiply_adds, parameters = CASES[case]
+    report = count(model, jax.ShapeDtypeStruct(shape, jnp.float32))
+    assert (report.multiply_adds, report.parameters) == (multiply_adds, parameters)
+    assert sum(layer.multiply_adds for layer in report.layers) == multiply_adds
+    assert sum(layer.parameters for layer in report.layers) == parameters
+
+
+@pytest.mark.parametrize('layer', [CondConv, DynamicConv, DyNetConv, ODConv])
+def test_a_batch_costs_per_example_what_one_costs(layer):
+    model = layer(8, (3, 3), num_kernels=3, strides=2)
+    one, many = (count(model, jnp.zeros((batch, 6, 6, 4))) for batch in (1, 5))
+    assert one.multiply_adds == many.multiply_adds > 0
+    video = count(model, jnp.zeros((2, 7, 6, 6, 4)))
+    assert video.multiply_adds == 7 * one.multiply_adds
+
+
+def test_odconv_by_the_equation():
+    """Routing 4 -> 16 -> 4 + 8 + 9 + 3, scaled input and output, convolution; mixing and taps once per kernel."""
+    convolution, weights = 36 * 288, 288
+    routing = 4 * 16 + 16 * (4 + 8 + 9 + 3)
+    report = count(ODConv(8, (3, 3), num_kernels=3), jnp.zeros((1, 6, 6, 4)))
+    assert report.multiply_adds == convolution + 3 * weights + 36 * 4 + 36 * 8 + routing + 3 * weights
+
+
+class Shared(nn.Module):
+    """One layer called twice: parameters count once, multiply-adds twice."""
+
+    @nn.compact
+    def __call__(self, x, scale, double=False):
+        layer = nn.Dense(4)
+        x = layer(layer(x)) if double else layer(x)
+        return x * jnp.reshape(scale, (-1, 1))
+
+
+def test_a_layer_that_is_called_twice():
+    x = jnp.zeros((2, 4))
+    once, twice = (count(Shared(), x, jnp.ones(2), double=double) for double in (False, True))
+    assert once.parameters == twice.parameters == 20
+    assert (once.multiply_adds, twice.multiply_adds) == (16, 32)
+    assert [(layer.path, layer.kind) for layer in twice.layers] == [('Dense_0', 'Dense')]
+
+
+class Setup(nn.Module):
+    """Submodules from `setup`, a norm, dropout and a mask given by keyword."""
+
+    def setup(self):
+        self.body = nn.Sequential([nn.Conv(4, (1, 1)), nn.BatchNorm(use_running_average=True), nn.relu])
+        self.drop = nn.Dropout(0.5, deterministic=False)
+
+    def __call__(self, x, *, mask):
+        return self.drop(self.body(x)) * mask
+
+
+def test_any_users_network():
+    report = count(Setup(), jnp.zeros((2, 3, 3, 2)), mask=jnp.ones((2, 3, 3, 1)))
+    assert report.parameters == 2 * 4 + 4 + 8
+    assert report.multiply_adds == 9 * 2 * 4
+    assert [layer.kind for layer in report.layers] == ['Conv', 'BatchNorm']
+    assert report.layers[0].output == (2, 3, 3, 4)
+
+
+def test_nothing_is_computed():
+    """A network far too large for any memory."""
+    assert count(nn.Dense(2**20), jax.ShapeDtypeStruct((1, 2**20), jnp.float32)).multiply_adds == 2**40
