@@ -81,6 +81,10 @@ class Operator:
         cases = [self.case(name) for name in REPRESENTATIVE[self.name]]
         return [case for case in cases if not self.declined(form, case)][:count]
 
+    def shared(self, name: str) -> bool:
+        """Whether the operand has no batch axis."""
+        return self.name == 'mixture_conv' and name == 'kernels'
+
     def call(self, case: Case, form: str | None, operands: dict, **options):
         return self.function(**operands, **case.options, **options, implementation=form)
 
