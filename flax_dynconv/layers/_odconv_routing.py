@@ -65,12 +65,12 @@ class ODConvRouting(Routing, kw_only=True):
 
     >>> import jax, jax.numpy as jnp
     >>> routing, x = ODConvRouting(12, (3, 3), num_kernels=4), jnp.ones((2, 6, 6, 8))
-    >>> variables = routing.init(jax.random.key(0), x)
+    >>> y, variables = jax.eval_shape(routing.init_with_output, jax.random.key(0), x)
     >>> jax.tree.map(jnp.shape, variables['params'])  # doctest: +NORMALIZE_WHITESPACE
     {'channel': {'bias': (8,), 'kernel': (16, 8)}, 'filter': {'bias': (12,), 'kernel': (16, 12)},
      'hidden': {'kernel': (8, 16)}, 'kernel': {'bias': (4,), 'kernel': (16, 4)},
      'norm': {'bias': (16,), 'scale': (16,)}, 'spatial': {'bias': (9,), 'kernel': (16, 9)}}
-    >>> [a.shape for a in routing.apply(variables, x)]
+    >>> [a.shape for a in y]
     [(2, 8), (2, 12), (2, 3, 3), (2, 4)]
 
     Source: section 3 of arXiv:2209.07947; sizes, skips, temperature and initialisation as the authors' code.

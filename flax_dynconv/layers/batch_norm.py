@@ -90,7 +90,8 @@ class NoNorm(nn.Module):
     >>> import jax, jax.numpy as jnp
     >>> from flax_dynconv.layers import ODConv
     >>> layer = ODConv(4, (3, 3), norm=NoNorm)
-    >>> sorted(layer.init(jax.random.key(0), jnp.ones((2, 8, 8, 3)))['params']['routing'])
+    >>> variables = jax.eval_shape(layer.init, jax.random.key(0), jnp.ones((2, 8, 8, 3)))
+    >>> sorted(variables['params']['routing'])
     ['channel', 'filter', 'hidden', 'kernel', 'spatial']
     """
 

@@ -22,10 +22,10 @@ class CondConvRouting(Routing, kw_only=True):
 
     >>> import jax, jax.numpy as jnp
     >>> routing, x = CondConvRouting(num_kernels=8), jnp.ones((2, 6, 6, 16))
-    >>> variables = routing.init(jax.random.key(0), x)
+    >>> y, variables = jax.eval_shape(routing.init_with_output, jax.random.key(0), x)
     >>> jax.tree.map(jnp.shape, variables)
     {'params': {'bias': (8,), 'kernel': (16, 8)}}
-    >>> routing.apply(variables, x).shape
+    >>> y.shape
     (2, 8)
 
     Source: section 3 of arXiv:1904.04971; parameters as the routing function of the authors' EfficientNet-CondConv.
@@ -68,10 +68,10 @@ class CondConv(MixingConv, kw_only=True):
 
     >>> import jax, jax.numpy as jnp
     >>> layer, x = CondConv(4, (3, 3)), jnp.ones((2, 6, 6, 3))
-    >>> variables = layer.init(jax.random.key(0), x)
+    >>> y, variables = jax.eval_shape(layer.init_with_output, jax.random.key(0), x)
     >>> jax.tree.map(jnp.shape, variables['params'])
     {'bias': (8, 4), 'kernel': (8, 3, 3, 3, 4), 'routing': {'bias': (8,), 'kernel': (3, 8)}}
-    >>> layer.apply(variables, x).shape
+    >>> y.shape
     (2, 6, 6, 4)
 
     Source: arXiv:1904.04971; initialisation and routing as the authors' TensorFlow layers, each expert drawn on its

@@ -28,11 +28,11 @@ class DynamicConvRouting(Routing, kw_only=True):
 
     >>> import jax, jax.numpy as jnp
     >>> routing, x = DynamicConvRouting(num_kernels=4), jnp.ones((2, 6, 6, 16))
-    >>> variables = routing.init(jax.random.key(0), x)
+    >>> y, variables = routing.init_with_output(jax.random.key(0), x)
     >>> jax.tree.map(jnp.shape, variables['params'])
     {'hidden': {'kernel': (16, 5)}, 'logits': {'bias': (4,), 'kernel': (5, 4)}}
-    >>> float(routing.apply(variables, x).sum())
-    2.0
+    >>> y.shape, round(float(y.sum()), 6)
+    ((2, 4), 2.0)
 
     Source: section 3 of arXiv:1912.03458; sizes, biases and initialisation as kaijieshi7/Dynamic-convolution-Pytorch.
     """
@@ -74,11 +74,11 @@ class DynamicConv(MixingConv, kw_only=True):
 
     >>> import jax, jax.numpy as jnp
     >>> layer, x = DynamicConv(4, (3, 3)), jnp.ones((2, 6, 6, 8))
-    >>> variables = layer.init(jax.random.key(0), x)
+    >>> y, variables = jax.eval_shape(layer.init_with_output, jax.random.key(0), x)
     >>> jax.tree.map(jnp.shape, variables['params'])  # doctest: +NORMALIZE_WHITESPACE
     {'bias': (4, 4), 'kernel': (4, 3, 3, 8, 4),
      'routing': {'hidden': {'kernel': (8, 3)}, 'logits': {'bias': (4,), 'kernel': (3, 4)}}}
-    >>> layer.apply(variables, x).shape
+    >>> y.shape
     (2, 6, 6, 4)
 
     Source: arXiv:1912.03458; equal to `Dynamic_conv{1,2,3}d` of kaijieshi7/Dynamic-convolution-Pytorch (3-D: with

@@ -29,10 +29,10 @@ class DyNetRouting(Routing, kw_only=True):
 
     >>> import jax, jax.numpy as jnp
     >>> routing, x = DyNetRouting((8, 8, 12), num_kernels=6), jnp.ones((2, 6, 6, 16))
-    >>> variables = routing.init(jax.random.key(0), x)
+    >>> y, variables = jax.eval_shape(routing.init_with_output, jax.random.key(0), x)
     >>> jax.tree.map(jnp.shape, variables)
     {'params': {'logits': {'bias': (168,), 'kernel': (16, 168)}}}
-    >>> [eta.shape for eta in routing.apply(variables, x)]
+    >>> [eta.shape for eta in y]
     [(2, 6, 8), (2, 6, 8), (2, 6, 12)]
 
     Source: section 3 of the paper. No code was published: the order of the outputs is this library's choice, the
@@ -86,11 +86,11 @@ class DyNetConv(MixingConv, kw_only=True):
 
     >>> import jax, jax.numpy as jnp
     >>> layer, x = DyNetConv(4, (3, 3)), jnp.ones((2, 6, 6, 8))
-    >>> variables = layer.init(jax.random.key(0), x)
+    >>> y, variables = jax.eval_shape(layer.init_with_output, jax.random.key(0), x)
     >>> jax.tree.map(jnp.shape, variables['params'])  # doctest: +NORMALIZE_WHITESPACE
     {'bias': (4,), 'kernel': (6, 3, 3, 8, 4),
      'routing': {'logits': {'bias': (24,), 'kernel': (8, 24)}}}
-    >>> layer.apply(variables, x).shape
+    >>> y.shape
     (2, 6, 6, 4)
 
     Source: the full text of the ICLR 2020 submission of arXiv:2004.10694, which has no published code and no word on

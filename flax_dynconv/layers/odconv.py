@@ -38,15 +38,16 @@ class ODConv(AttendedConv, kw_only=True):
 
     >>> import jax, jax.numpy as jnp
     >>> layer, x = ODConv(12, (3, 3)), jnp.ones((2, 6, 6, 8))
-    >>> variables = layer.init(jax.random.key(0), x)
+    >>> y, variables = jax.eval_shape(layer.init_with_output, jax.random.key(0), x)
     >>> jax.tree.map(jnp.shape, variables['params'])  # doctest: +NORMALIZE_WHITESPACE
     {'bias': (12,), 'kernel': (4, 3, 3, 8, 12),
      'routing': {'channel': {'bias': (8,), 'kernel': (16, 8)}, 'filter': {'bias': (12,), 'kernel': (16, 12)},
                  'hidden': {'kernel': (8, 16)}, 'kernel': {'bias': (4,), 'kernel': (16, 4)},
                  'norm': {'bias': (16,), 'scale': (16,)}, 'spatial': {'bias': (9,), 'kernel': (16, 9)}}}
-    >>> layer.apply(variables, x).shape
+    >>> y.shape
     (2, 6, 6, 12)
-    >>> y, updated = layer.apply(variables, x, mutable=['batch_stats'])
+    >>> train = lambda variables, x: layer.apply(variables, x, mutable=['batch_stats'])
+    >>> y, updated = jax.eval_shape(train, variables, x)
     >>> jax.tree.map(jnp.shape, updated)
     {'batch_stats': {'routing': {'norm': {'mean': (16,), 'var': (16,)}}}}
 

@@ -40,7 +40,7 @@ def set_temperature(variables: Mapping[str, Any], value: Any) -> Mapping[str, An
 
     >>> import jax, jax.numpy as jnp
     >>> from flax_dynconv.layers import DynamicConv, set_temperature
-    >>> variables = DynamicConv(4, (3, 3)).init(jax.random.key(0), jnp.ones((1, 8, 8, 3)))
+    >>> variables = DynamicConv(2, (1,)).init(jax.random.key(0), jnp.ones((1, 4, 3)))
     >>> variables['temperature']
     {'routing': {'value': Array(1., dtype=float32)}}
     >>> set_temperature(variables, 30.0)['temperature']

@@ -32,12 +32,12 @@ class ODConvNormAct(ConvFields, kw_only=True):
 
     >>> import jax, jax.numpy as jnp
     >>> block, x = ODConvNormAct(12, (3, 3), num_kernels=4), jnp.ones((2, 6, 6, 8))
-    >>> variables = block.init(jax.random.key(0), x)
+    >>> y, variables = jax.eval_shape(block.init_with_output, jax.random.key(0), x)
     >>> jax.tree.map(jnp.shape, variables['params']['bn'])
     {'bias': (12,), 'scale': (12,)}
     >>> sorted(variables['params']['conv'])
     ['kernel', 'routing']
-    >>> block.apply(variables, x).shape
+    >>> y.shape
     (2, 6, 6, 12)
 
     Source: equal to the `ODConv2d(in_planes, out_planes, k, s, p, g, act, d, reduction, kernel_num)` of YOLO forks.

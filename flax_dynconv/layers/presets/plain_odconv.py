@@ -25,7 +25,7 @@ class PlainODConvRouting(Routing, kw_only=True):
 
     >>> import jax, jax.numpy as jnp
     >>> routing, x = PlainODConvRouting(12, (3, 3)), jnp.ones((2, 6, 6, 8))
-    >>> variables = routing.init(jax.random.key(0), x)
+    >>> y, variables = jax.eval_shape(routing.init_with_output, jax.random.key(0), x)
     >>> jax.tree.map(jnp.shape, variables['params'])  # doctest: +NORMALIZE_WHITESPACE
     {'channel': {'bias': (8,), 'kernel': (2, 8)}, 'filter': {'bias': (12,), 'kernel': (2, 12)},
      'hidden': {'bias': (2,), 'kernel': (8, 2)}, 'kernel': {'bias': (3,), 'kernel': (2, 3)},
@@ -78,10 +78,10 @@ class PlainODConv(AttendedConv, kw_only=True):
 
     >>> import jax, jax.numpy as jnp
     >>> layer, x = PlainODConv(12, (3, 3)), jnp.ones((2, 6, 6, 8))
-    >>> variables = layer.init(jax.random.key(0), x)
+    >>> y, variables = jax.eval_shape(layer.init_with_output, jax.random.key(0), x)
     >>> sorted(variables['params']['routing'])
     ['channel', 'filter', 'hidden', 'kernel', 'spatial']
-    >>> layer.apply(variables, x).shape
+    >>> y.shape
     (2, 6, 6, 12)
 
     Source: equal to the module `ODConv2D` that circulates in PyTorch, at any rank; there the channel attention only

@@ -65,7 +65,7 @@ class SoftmaxDyNetConv(MixingConv, kw_only=True):
 
     >>> import jax, jax.numpy as jnp
     >>> layer, x = SoftmaxDyNetConv(4, (3, 3)), jnp.ones((2, 6, 6, 8))
-    >>> variables = layer.init(jax.random.key(0), x)
+    >>> y, variables = jax.eval_shape(layer.init_with_output, jax.random.key(0), x)
     >>> jax.tree.map(jnp.shape, variables['params'])  # doctest: +NORMALIZE_WHITESPACE
     {'bias': (4,), 'kernel': (3, 3, 3, 8, 4),
      'routing': {'logits': {'bias': (12,), 'kernel': (8, 12)}}}
