@@ -28,7 +28,7 @@ def write_arrays(path: Path, arrays: dict[str, np.ndarray], meta: str) -> None:
     if path.suffix == '.npz':
         # .npy has no bfloat16: float32 holds the same values.
         arrays = {k: a.astype(np.float32) if a.dtype == jnp.bfloat16 else a for k, a in arrays.items()}
-        np.savez_compressed(path, meta=np.array(meta), **arrays)
+        np.savez(path, meta=np.array(meta), **arrays)
     else:
         save_file(arrays, path, metadata={'meta': meta})
 

@@ -9,14 +9,15 @@ import numpy as np
 from flax.errors import FlaxError
 
 from flax_dynconv.convert.activations import ModuleNames, Recorder, match_shape, recording
-from flax_dynconv.convert.api import from_torch, get_reference, to_torch
+from flax_dynconv.convert.api import from_torch, get_reference
 from flax_dynconv.convert.arrays import is_floating
 from flax_dynconv.convert.cases import Case, load_case
-from flax_dynconv.convert.engine import BUFFERS
+from flax_dynconv.convert.engine import BUFFERS, flatten
 from flax_dynconv.convert.errors import CaseError, ConversionError
 from flax_dynconv.convert.layouts import to_flax
 from flax_dynconv.convert.layouts import to_torch as to_channels_first
 from flax_dynconv.convert.report import Report, compare
+from flax_dynconv.convert.rules import RuleTable
 
 DTYPES = ('float32', 'float64', 'bfloat16')
 
@@ -91,7 +92,7 @@ def _verify(case, tolerance, dtype):
             compare(f'output/{i}', to_channels_first(a, layout), b, tolerance)
             for i, (a, b, layout) in enumerate(zip(outputs, case.outputs, layouts, strict=True))
         ),
-        state_after=_compare_state(case, variables | updated, tolerance),
+        state_after=_compare_state(case, reference.rules(arguments), variables | updated, tolerance),
         activations=_compare_activations(case, found, recorded, tolerance),
         skipped=tuple(name for name, target in found.items() if target is None or target[0] not in recorded),
     )
@@ -133,18 +134,22 @@ def _run(module, variables, case, reference, dtype, wanted):
     return outputs, dict(zip(order, recorded, strict=True)), updated
 
 
-def _compare_state(case, variables, tolerance):
+def _compare_state(case, rules, variables, tolerance):
     """Buffers after the call; every counter of batches went up by one if it was a training-mode call."""
     if not case.state_after:
         return ()
     counted = {**variables}
     if case.train and BUFFERS in counted:
         counted[BUFFERS] = jax.tree.map(lambda n: n + 1, counted[BUFFERS])
-    state = to_torch(case.reference, counted, case.arguments)
-    unknown = [key for key in case.state_after if key not in state]
+    leaves, table = flatten(counted), RuleTable(rules)
+    found = {key: table.to_flax(key) for key in case.state_after}
+    unknown = [key for key, target in found.items() if target is None or target[0] not in leaves]
     if unknown:
         raise CaseError(f'state_after has keys that the state_dict does not have: {unknown}')
-    return tuple(compare(f'state_after/{k}', state[k], b, tolerance) for k, b in case.state_after.items())
+    return tuple(
+        compare(f'state_after/{key}', transform.to_torch(np.asarray(leaves[path])), case.state_after[key], tolerance)
+        for key, (path, transform) in found.items()
+    )
 
 
 def _compare_activations(case, found, recorded, tolerance):
