@@ -35,7 +35,7 @@ def from_torch(
     *,
     dtype: Any = None,
     param_dtype: Any = None,
-    temperature: float | None = None,
+    temperature: float = 1.0,
 ) -> tuple[nn.Module, dict[str, Any]]:
     """A Flax module with the weights of a PyTorch module: same inputs (channels last), same outputs.
 
@@ -43,8 +43,8 @@ def from_torch(
     state_dict: key -> numpy array, JAX array or torch tensor, as the PyTorch module saves it.
     arguments: the PyTorch constructor's own names; omitted ones take its defaults.
     dtype, param_dtype: the Flax module's fields. The leaves are cast to `param_dtype`; None keeps each one's dtype.
-    temperature: divides the attention's logits. It is in no state_dict: None means 1.0 (a trained network's), unless
-        `arguments` itself names a temperature.
+    temperature: divides the attention's logits. It is in no state_dict: 1.0 is a trained network's. An argument
+        `temperature` of the constructor is where its schedule starts (34 by default) and has no effect here.
 
     Returns the module and its variables, numpy arrays in the collections `params`, `batch_stats`, `temperature` and
     `torch_buffers` (`num_batches_tracked`: kept for `to_torch`, ignored by the module).
@@ -61,8 +61,6 @@ def from_torch(
     """
     record = get_reference(reference)
     bound = record.signature.bind(reference, arguments)
-    if temperature is None:
-        temperature = bound['temperature'] if 'temperature' in (arguments or {}) else 1.0
     module = record.build(bound, dtype, param_dtype)
     expected = expected_leaves(module, record.example(bound), record.call(False))
     leaves = state_to_leaves(state_dict, RuleTable(record.rules(bound)), expected)

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from flax_dynconv.convert.errors import ConversionError, suggestion
 
 REQUIRED = object()
@@ -35,7 +37,7 @@ class Signature(NamedTuple):
             elif target in given:
                 problems.append(f'argument {target!r} given twice, once as {name!r}')
             else:
-                given[target] = tuple(value) if isinstance(value, list) else value
+                given[target] = _plain(value)
         missing = [name for name, default in self.defaults.items() if default is REQUIRED and name not in given]
         problems += [f'missing argument {name!r}' for name in missing]
         for name, check in self.checks.items():
@@ -45,6 +47,13 @@ class Signature(NamedTuple):
             names = ', '.join(n if d is REQUIRED else f'{n}={d!r}' for n, d in self.defaults.items())
             raise ConversionError(f'{reference}({names}): ' + '; '.join(problems))
         return {name: given.get(name, default) for name, default in self.defaults.items()}
+
+
+def _plain(value):
+    """Lists as tuples and numpy's scalars as Python's."""
+    if isinstance(value, list | tuple):
+        return tuple(_plain(v) for v in value)
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _is_int(value):

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 from flax import traverse_util
+from flax.errors import FlaxError
 
 from flax_dynconv.convert.arrays import as_numpy, is_floating
 from flax_dynconv.convert.errors import ConversionError, nearest
@@ -22,10 +23,14 @@ def expected_leaves(module: nn.Module, example: tuple[tuple[int, ...], ...], cal
     """Path -> shape and dtype of every variable of `module`; nothing is computed, whatever the network's size.
 
     Each batch norm also has the buffer `num_batches_tracked` in PyTorch, for which Flax has no slot.
+    Raises ConversionError for a module that refuses its own fields.
     """
     inputs = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in example]
     rngs = {'params': jax.random.key(0), 'dropout': jax.random.key(0)}
-    shapes = jax.eval_shape(lambda *xs: module.init(rngs, *xs, **call), *inputs)
+    try:
+        shapes = jax.eval_shape(lambda *xs: module.init(rngs, *xs, **call), *inputs)
+    except (ValueError, FlaxError) as error:
+        raise ConversionError(f'no Flax module has these arguments: {error}') from error
     leaves = flatten(shapes)
     for path in [p for p in leaves if p.startswith('batch_stats/') and p.endswith('/mean')]:
         counter = path.removeprefix('batch_stats/').removesuffix('/mean')
@@ -46,6 +51,8 @@ def state_to_leaves(
     Raises ConversionError listing unused keys and missing keys (with the nearest ones), shapes and dtypes that do not
     fit, and values that are not finite.
     """
+    if not isinstance(state_dict, Mapping):
+        raise ConversionError(f'state_dict: expected a mapping of keys to arrays, got {type(state_dict).__name__}')
     expected = {path: leaf for path, leaf in expected.items() if path.split('/')[0] not in FLAX_ONLY}
     targets = _torch_names(table, expected)
     unused = [key for key in state_dict if key not in targets]

@@ -6,11 +6,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax.errors import FlaxError
 
-from flax_dynconv.convert.activations import ModuleNames, Recorder, match_shape, recording
+from flax_dynconv.convert.activations import ModuleNames, match_shape
 from flax_dynconv.convert.api import from_torch, get_reference
-from flax_dynconv.convert.arrays import is_floating
 from flax_dynconv.convert.cases import Case, load_case
 from flax_dynconv.convert.engine import BUFFERS, flatten
 from flax_dynconv.convert.errors import CaseError, ConversionError
@@ -18,6 +16,7 @@ from flax_dynconv.convert.layouts import to_flax
 from flax_dynconv.convert.layouts import to_torch as to_channels_first
 from flax_dynconv.convert.report import Report, compare
 from flax_dynconv.convert.rules import RuleTable
+from flax_dynconv.convert.running import run_case
 
 DTYPES = ('float32', 'float64', 'bfloat16')
 
@@ -78,7 +77,7 @@ def _verify(case, tolerance, dtype):
         names = ModuleNames(reference, arguments)
         found = {name: names.find(name) for name in case.activations}
         wanted = {path for path, _ in filter(None, found.values())}
-        outputs, recorded, updated = _run(module, variables, case, reference, jnp.dtype(dtype), wanted)
+        outputs, recorded, updated = run_case(module, variables, case, reference, jnp.dtype(dtype), wanted)
     if len(outputs) != len(case.outputs):
         raise CaseError(f'{case.reference} returns {len(outputs)} output(s), the case has {len(case.outputs)}')
     layouts = reference.outputs
@@ -105,33 +104,6 @@ def _check_training(case, reference, arguments):
             f'training mode with {reference.dropout}={rate}: random dropout in PyTorch cannot be reproduced; save the '
             f'case with {reference.dropout}=0'
         )
-
-
-def _run(module, variables, case, reference, dtype, wanted):
-    """Outputs, recorded activations in the order of computation, and updated collections, all as numpy."""
-    inputs = [
-        jnp.asarray(to_flax(x, layout), dtype if is_floating(x) else None)
-        for x, layout in zip(case.inputs, reference.inputs, strict=True)
-    ]
-    order = []
-
-    def call(variables, inputs):
-        recorder = Recorder(wanted)
-        mutable = ['batch_stats'] if case.train else False
-        with recording(recorder):
-            result = module.apply(variables, *inputs, **reference.call(case.train), mutable=mutable)
-        outputs, updated = result if case.train else (result, {})
-        # jit sorts dictionaries: the order is kept beside it.
-        order.extend(recorder.outputs)
-        return jax.tree.leaves(outputs), list(recorder.outputs.values()), updated
-
-    arrays = {name: tree for name, tree in variables.items() if name != BUFFERS}
-    try:
-        result = jax.jit(call)(arrays, inputs)
-    except (ValueError, TypeError, IndexError, NotImplementedError, FlaxError) as error:
-        raise CaseError(f'the Flax module refused the inputs: {error}') from error
-    outputs, recorded, updated = jax.device_get(result)
-    return outputs, dict(zip(order, recorded, strict=True)), updated
 
 
 def _compare_state(case, rules, variables, tolerance):

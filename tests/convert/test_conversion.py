@@ -154,12 +154,23 @@ def test_arguments_are_named():
             'padding_mode',
         ),
         ('seed.YOLOODConv2d', {'in_planes': 8, 'out_planes': 8, 'k': 3, 'act': 'Mish2'}, "'act': expected true, false"),
+        ('seed.ODConv2D', {'in_channels': 2, 'out_channels': 8, 'kernel_size': 3, 'r': 4}, 'no Flax module has these'),
         ('odconv.od_resnet18', {'dropout': 2}, "'dropout': expected a number from 0 to 1, got 2"),
     ],
 )
 def test_unusable_arguments(reference, arguments, match):
     with pytest.raises(ConversionError, match=match):
         from_torch(reference, {}, arguments)
+
+
+def test_numpy_scalars_and_lists_are_arguments_too():
+    module, _ = from_torch(OD, od_state(), {**ARGUMENTS, 'kernel_size': [np.int64(3), np.int64(3)], 'padding': (1, 1)})
+    assert module.kernel_size == (3, 3) and module.padding == ((1, 1), (1, 1))
+
+
+def test_a_state_that_is_no_mapping():
+    with pytest.raises(ConversionError, match='state_dict: expected a mapping of keys to arrays, got list'):
+        from_torch(OD, list(od_state()), ARGUMENTS)
 
 
 def test_omitted_arguments_take_the_defaults_of_pytorch():
@@ -184,19 +195,18 @@ def test_jax_arrays_and_half_precision():
 
 
 def test_temperature():
-    def temperature(arguments=None, **given):
-        golden = Golden('dynconv2d_k3_T34')
-        arguments = {**golden.meta['arguments'], **(arguments or {})}
-        arguments = {name: value for name, value in arguments.items() if value is not None}
-        _, variables = from_torch('dynconv.Dynamic_conv2d', golden.state, arguments, **given)
+    golden = Golden('dynconv2d_k3_T34')
+
+    def temperature(**given):
+        # Its arguments say 34, where PyTorch's schedule starts: a network is converted as it is when trained.
+        _, variables = from_torch('dynconv.Dynamic_conv2d', golden.state, golden.meta['arguments'], **given)
         return float(variables['temperature']['routing']['value'])
 
-    assert temperature({'temperature': None}) == 1.0  # the constructor's default 34 is where training starts
-    assert temperature({'temperature': 7}) == 7.0
-    assert temperature({'temperature': 7}, temperature=1.0) == 1.0
+    assert temperature() == 1.0
     assert temperature(temperature=30) == 30.0
-    with pytest.raises(ConversionError, match='temperature: expected a finite number > 0, got 0'):
-        temperature(temperature=0)
+    for wrong in (0, -1.0, float('nan'), float('inf'), 'hot'):
+        with pytest.raises(ConversionError, match=f'temperature: expected a finite number > 0, got {wrong}'):
+            temperature(temperature=wrong)
 
 
 def test_temperature_where_there_is_none():

@@ -61,7 +61,12 @@ def test_checksums(row):
         inputs.append(routing(x, arguments.get('num_experts', 4)))
     with jax.enable_x64(True):
         # dtypes follow the weights: nothing says float64 but they
-        module, variables = from_torch(row['reference'], state, arguments, temperature=row.get('temperature'))
+        module, variables = from_torch(
+            row['reference'],
+            state,
+            arguments,
+            temperature=row.get('temperature', row['arguments'].get('temperature', 1.0)),
+        )
         mutable = ['batch_stats'] if row.get('train') else []
         y, updated = module.apply(variables, *inputs, mutable=mutable)
     y = to_channels_first(np.asarray(y), 'channels_first')

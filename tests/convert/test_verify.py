@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 
 from flax_dynconv.cli import main
 from flax_dynconv.convert import CaseError, get_reference, save_case, verify
@@ -76,6 +77,20 @@ def test_float64_leaves_the_switch_alone():
     assert verify(SMALL, dtype='float64', tolerance=1e-9).ok
     assert jax.config.jax_enable_x64 == before
     assert jnp.ones(1).dtype == (jnp.float64 if before else jnp.float32)
+
+
+@pytest.mark.parametrize('dtype', ['float32', 'float64'])
+def test_no_multiplication_below_the_precision_of_the_dtype(dtype):
+    """Accelerators multiply float32 in fewer bits unless every operation is told otherwise while it is traced."""
+    seen = []
+
+    def look(next_function, args, kwargs, context):
+        seen.append(jax.config.jax_default_matmul_precision)
+        return next_function(*args, **kwargs)
+
+    with nn.intercept_methods(look):
+        verify(SMALL, dtype=dtype)
+    assert len(seen) > 4 and set(seen) == {'highest'}
 
 
 def test_temperature_of_the_case_then_of_the_constructor():
