@@ -91,7 +91,11 @@ def to_torch(
 
 def _temperatures(reference, expected, temperature, param_dtype):
     paths = [path for path in expected if path.startswith('temperature/')]
-    if not isinstance(temperature, int | float) or not 0 < temperature < float('inf'):
+    try:
+        usable = 0 < float(temperature) < float('inf')
+    except (TypeError, ValueError):
+        usable = False
+    if not usable:
         raise ConversionError(f'temperature: expected a finite number > 0, got {temperature}')
     if not paths and temperature != 1.0:
         raise ConversionError(f'temperature: {reference} has none, expected 1.0, got {temperature}')

@@ -203,7 +203,7 @@ def test_temperature():
         return float(variables['temperature']['routing']['value'])
 
     assert temperature() == 1.0
-    assert temperature(temperature=30) == 30.0
+    assert temperature(temperature=30) == temperature(temperature=jnp.float32(30)) == 30.0
     for wrong in (0, -1.0, float('nan'), float('inf'), 'hot'):
         with pytest.raises(ConversionError, match=f'temperature: expected a finite number > 0, got {wrong}'):
             temperature(temperature=wrong)
