@@ -2,7 +2,8 @@
 
 from flax_dynconv.models.counting import Layer, Report, count
 from flax_dynconv.models.registry import MODELS, create_model, list_models, static_twin
-from flax_dynconv.models.resnet import BasicBlock, Bottleneck, ResNet, batch_norm, static_conv
+from flax_dynconv.models.residual_blocks import BasicBlock, Bottleneck
+from flax_dynconv.models.resnet import ResNet, batch_norm, static_conv
 from flax_dynconv.models.resnets import dyconv_resnet, odconv_resnet, resnet
 
 __all__ = [

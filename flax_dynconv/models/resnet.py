@@ -9,6 +9,7 @@ from flax import linen as nn
 
 from flax_dynconv.layers import BatchNorm
 from flax_dynconv.models._seams import ModuleDef, offer
+from flax_dynconv.models.residual_blocks import BasicBlock, square_conv
 
 # N(0, 2 / (kh * kw * Cout)): what torchvision and ODConv's networks draw for static convolutions.
 he_fan_out = nn.initializers.variance_scaling(2.0, 'fan_out', 'normal')
@@ -16,80 +17,6 @@ static_conv = functools.partial(nn.Conv, kernel_init=he_fan_out)
 batch_norm = functools.partial(BatchNorm, momentum=0.9, epsilon=1e-5)
 
 STEMS = ('imagenet', 'cifar')
-
-
-def _square(conv, features, size, strides, name):
-    """A bias-free convolution with PyTorch's symmetric padding: 'SAME' would pad strided ones on one side only."""
-    pad = (size - 1) // 2
-    return conv(
-        features=features,
-        kernel_size=(size, size),
-        strides=(strides, strides),
-        padding=((pad, pad), (pad, pad)),
-        use_bias=False,
-        name=name,
-    )
-
-
-class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut: y = act(x' + bn2(conv2(act(bn1(conv1(x)))))), x' projected if it must be."""
-
-    features: int
-    strides: int
-    conv: ModuleDef
-    norm: ModuleDef
-    act: ModuleDef
-    downsample_conv: ModuleDef
-    stride_in_1x1: bool = False  # of no meaning here; there so that both blocks are built alike
-
-    expansion = 1
-
-    @nn.compact
-    def __call__(self, x):
-        """(B, H, W, C) to (B, H / strides, W / strides, features)."""
-        y = _square(self.conv, self.features, 3, self.strides, 'conv1')(x)
-        y = self.act(self.norm(name='bn1')(y))
-        y = _square(self.conv, self.features, 3, 1, 'conv2')(y)
-        y = self.norm(name='bn2')(y)
-        return self.act(y + _shortcut(self, x, self.features))
-
-
-class Bottleneck(nn.Module):
-    """1x1, 3x3 and 1x1 convolutions and a shortcut; the output has four times `features`.
-
-    The stride sits on the 3x3 convolution, as in torchvision and in ODConv's networks; `stride_in_1x1=True` puts it
-    on the first 1x1, as in the 2015 paper (and in the multiply-adds that the ODConv paper publishes).
-    """
-
-    features: int
-    strides: int
-    conv: ModuleDef
-    norm: ModuleDef
-    act: ModuleDef
-    downsample_conv: ModuleDef
-    stride_in_1x1: bool = False
-
-    expansion = 4
-
-    @nn.compact
-    def __call__(self, x):
-        """(B, H, W, C) to (B, H / strides, W / strides, 4 * features)."""
-        first, second = (self.strides, 1) if self.stride_in_1x1 else (1, self.strides)
-        y = _square(self.conv, self.features, 1, first, 'conv1')(x)
-        y = self.act(self.norm(name='bn1')(y))
-        y = _square(self.conv, self.features, 3, second, 'conv2')(y)
-        y = self.act(self.norm(name='bn2')(y))
-        y = _square(self.conv, self.features * self.expansion, 1, 1, 'conv3')(y)
-        y = self.norm(name='bn3')(y)
-        return self.act(y + _shortcut(self, x, self.features * self.expansion))
-
-
-def _shortcut(block, x, features):
-    """x itself, or its strided 1x1 projection where shape or width change."""
-    if block.strides == 1 and x.shape[-1] == features:
-        return x
-    x = _square(block.downsample_conv, features, 1, block.strides, 'downsample_0')(x)
-    return block.norm(name='downsample_1')(x)
 
 
 class ResNet(nn.Module):
@@ -150,7 +77,7 @@ class ResNet(nn.Module):
         )
         imagenet = self.stem == 'imagenet'
         stem_conv = self._in_mode(self.stem_conv, train)
-        x = _square(stem_conv, self._stage_features(0), 7 if imagenet else 3, 2 if imagenet else 1, 'conv1')(x)
+        x = square_conv(stem_conv, self._stage_features(0), 7 if imagenet else 3, 2 if imagenet else 1, 'conv1')(x)
         x = self.act(norm(name='bn1')(x))
         if imagenet:
             x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))

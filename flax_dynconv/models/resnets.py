@@ -5,7 +5,8 @@ import difflib
 import functools
 
 from flax_dynconv.layers import DynamicConv, ODConv
-from flax_dynconv.models.resnet import BasicBlock, Bottleneck, ResNet
+from flax_dynconv.models.residual_blocks import BasicBlock, Bottleneck
+from flax_dynconv.models.resnet import ResNet
 
 DEPTHS = {
     10: {'block': BasicBlock, 'stage_sizes': (1, 1, 1, 1)},

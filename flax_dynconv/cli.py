@@ -1,0 +1,36 @@
+"""The command `flax-dynconv`: each sub-command is a module with `add_parser(subparsers)` and `run(args)`."""
+
+import argparse
+import importlib
+import sys
+
+COMMANDS = {
+    'train': 'flax_dynconv.training.train_cli',
+    'evaluate': 'flax_dynconv.training.evaluate_cli',
+    'verify': 'flax_dynconv.convert.verify_cli',
+}
+
+# What a user can mend: said in one line, without a traceback.
+_EXPECTED = (ValueError, OSError, ImportError, ArithmeticError)
+
+
+def main(arguments=None):
+    """Run one sub-command; returns its exit code, 2 for arguments or an environment that it cannot work with."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    parser = argparse.ArgumentParser(prog='flax-dynconv', description='Dynamic convolutions for JAX.')
+    subparsers = parser.add_subparsers(dest='command', required=True, metavar='{' + ','.join(COMMANDS) + '}')
+    # Only the module of the command at hand is imported; help and mistakes need them all.
+    names = arguments[:1] if arguments and arguments[0] in COMMANDS else COMMANDS
+    modules = {name: importlib.import_module(COMMANDS[name]) for name in names}
+    for module in modules.values():
+        module.add_parser(subparsers)
+    args = parser.parse_args(arguments)
+    try:
+        return modules[args.command].run(args)
+    except _EXPECTED as error:
+        print(f'flax-dynconv {args.command}: error: {error}', file=sys.stderr)
+        return 2
+
+
+if __name__ == '__main__':
+    sys.exit(main())

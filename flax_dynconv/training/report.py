@@ -1,0 +1,48 @@
+"""What a run says at its end: the versions it ran with and a table of the networks side by side."""
+
+import importlib.metadata
+import platform
+
+from rich.table import Table
+
+_PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'numpy', 'scikit-learn')
+
+
+def versions():
+    """Python's and the packages' versions; None for one that is not installed.
+
+    >>> versions()['python'].startswith('3.')
+    True
+    """
+    import flax_dynconv  # not above: the package imports its parts
+
+    found = {'python': platform.python_version(), 'flax-dynconv': flax_dynconv.__version__}
+    for package in _PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = None
+    return found
+
+
+def table(results, score='accuracy'):
+    """A `rich` table with one row for each trained network of `results`."""
+    view = Table(title=f'{results["task"]}, {results["settings"]["epochs"]} epochs, seed {results["seed"]}')
+    view.add_column('network', no_wrap=True)
+    for column in (f'test {score}', 'parameters', 'multiply-adds per example', 'seconds per epoch'):
+        view.add_column(column, justify='right')
+    for role in roles(results):
+        run = results[role]
+        view.add_row(
+            f'{role}: {run["model"]}',
+            f'{100 * run[f"test_{score}"]:.2f} %',
+            f'{run["parameters"]:,}',
+            f'{run["multiply_adds"]:,}',
+            f'{run["seconds_per_epoch"]:.2f}',
+        )
+    return view
+
+
+def roles(results):
+    """The networks of a run, in order: 'dynamic' (if there is one) and 'static'."""
+    return [role for role in ('dynamic', 'static') if role in results]

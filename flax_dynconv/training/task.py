@@ -1,0 +1,59 @@
+"""What the loop needs to know of a problem; the loop itself knows no images, labels or classes."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+Batch = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model after training: its registry name, the module, its variables and the record of each epoch."""
+
+    name: str
+    model: Any
+    variables: Mapping[str, Any]
+    history: tuple[Mapping[str, Any], ...]
+
+
+class Task(Protocol):
+    """A problem: data, loss, metrics and a picture.
+
+    A batch is a dict of arrays with a common leading axis; all batches of a split have the same shapes. The entry
+    `'mask'` (batch,), 1.0 or 0.0, marks the rows that are examples: the last batch of an evaluation is filled up, and
+    what is filled in must count nowhere. `loss`, `metrics` and `inputs` are pure and are traced by `jax.jit`.
+    """
+
+    name: str
+    num_outputs: int  # what the network's head must give: `create_model(..., num_classes=num_outputs)`
+
+    def init(self, model, key) -> Mapping[str, Any]:
+        """Fresh variables of `model`."""
+
+    def example(self) -> Batch:
+        """A batch of one example, all zeros: for shapes."""
+
+    def steps_per_epoch(self, batch_size: int) -> int:
+        """Number of training batches in an epoch."""
+
+    def batches(self, split: str, batch_size: int, seed: int = 0, epoch: int = 0) -> Iterator[Batch]:
+        """One pass over `split`: 'train' is shuffled and augmented, a function of (seed, epoch); 'test' is fixed."""
+
+    def inputs(self, batch: Batch) -> tuple:
+        """Positional arguments of the model's call."""
+
+    def loss(self, outputs, batch: Batch):
+        """Scalar to minimise: a mean over the examples of the batch, in float32 or wider."""
+
+    def metrics(self, outputs, batch: Batch) -> Mapping[str, Any]:
+        """Arrays that are added up over batches (sums and counts, a confusion matrix, ...)."""
+
+    def summary(self, totals: Mapping[str, Any]) -> dict[str, float]:
+        """The figures to report, from added-up metrics; 'loss' and the one named by `score` are among them."""
+
+    score: str  # the figure that names the quality of a model, e.g. 'accuracy'
+
+    def picture(self, path: Path, trained: Mapping[str, Trained], batch_size: int) -> None:
+        """Draw what was learned into a PNG."""

@@ -1,0 +1,79 @@
+"""`flax-dynconv train`: the command line of a training run."""
+
+import argparse
+import contextlib
+import dataclasses
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from flax_dynconv.training import experiment, report, run_folder
+from flax_dynconv.training.settings import Settings
+
+_HELP = {
+    'task': 'what to learn: digits, 1,797 scans that come with scikit-learn',
+    'model': 'network, by name; its static twin is trained too',
+    'width': 'multiplies the channels of both networks',
+    'epochs': 'passes over the training images',
+    'batch_size': 'images per step',
+    'learning_rate': 'peak of the cosine schedule',
+    'warmup_epochs': 'epochs of linear warm-up',
+    'momentum': 'of SGD',
+    'weight_decay': 'on all parameters',
+    'temperature': 'where the attention temperature starts; it ends at 1',
+    'temperature_epochs': 'epochs of annealing (default: a third of the run)',
+    'seed': 'of weights, shuffling and augmentation; the held-out images never change',
+}
+
+
+def add_parser(subparsers):
+    """Add the command to argparse's subparsers."""
+    parser = subparsers.add_parser(
+        'train',
+        help='train a dynamic network and its static twin on real images',
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    for field in dataclasses.fields(Settings):
+        kind = float if 'float' in str(field.type) else field.type
+        parser.add_argument(
+            f'--{field.name.replace("_", "-")}', type=kind, default=field.default, help=_HELP[field.name]
+        )
+    parser.add_argument('--run-dir', help=f'folder for the results (default: {run_folder.DEFAULT}, or the next free)')
+    parser.add_argument('--overwrite', action='store_true', help='replace an earlier run in --run-dir')
+
+
+def run(args):
+    """Train as the arguments say; exit code 0, or an exception that the command line reports."""
+    settings = Settings(**{field.name: getattr(args, field.name) for field in dataclasses.fields(Settings)})
+    experiment.prepare(settings)
+    folder = run_folder.open_for_writing(args.run_dir, args.overwrite)
+    console = Console(stderr=True)
+    names = ' and '.join(experiment.networks(settings.model).values())
+    console.print(f'training {names} on {settings.task} into {folder}', highlight=False)
+    results = experiment.run(settings, folder, lambda role, name: _progress(console, settings, role, name))
+    Console().print(report.table(results))
+    print(f'results, checkpoints and picture: {folder}')
+    return 0
+
+
+@contextlib.contextmanager
+def _progress(console, settings, role, name):
+    """A bar over the steps on a terminal; elsewhere a line per epoch."""
+    columns = (
+        TextColumn('{task.description}'),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn('epochs,'),
+        TimeRemainingColumn(),
+        TextColumn('left, {task.fields[figures]}'),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        line = bar.add_task(f'{role}: {name}', total=settings.epochs, figures='compiling')
+
+        def on_epoch(record):
+            figures = f'loss {record["train"]["loss"]:.3f}, test accuracy {100 * record["test"]["accuracy"]:.2f} %'
+            bar.update(line, completed=record['epoch'], figures=figures)
+            if not console.is_terminal:
+                console.print(f'{role} epoch {record["epoch"]}/{settings.epochs}: {figures}', highlight=False)
+
+        yield None, on_epoch
