@@ -37,9 +37,22 @@ def save_reference_case(
     Returns what it wrote. Raises ConversionError for a wrong reference or arguments, and CaseError for an unknown
     activation or one that is no single tensor, temperatures that differ, and dropout in training mode.
 
-    >>> save_reference_case(  # doctest: +SKIP
-    ...     'case.npz', ODConv2d(8, 12, 3), reference='odconv.ODConv2d', inputs=torch.randn(2, 8, 7, 6),
-    ...     arguments={'in_planes': 8, 'out_planes': 12, 'kernel_size': 3})
+    >>> import os, tempfile, torch
+    >>> from flax_dynconv import verify
+    >>> class CondConv2d(torch.nn.Module):  # a 1x1 convolution with timm's parameters
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.weight = torch.nn.Parameter(torch.randn(4, 6 * 3))
+    ...
+    ...     def forward(self, x, routing):
+    ...         return torch.einsum('boi,bihw->bohw', (routing @ self.weight).view(-1, 6, 3), x)
+    >>> path = os.path.join(tempfile.mkdtemp(), 'case.npz')
+    >>> arguments = {'in_channels': 3, 'out_channels': 6, 'kernel_size': 1, 'num_experts': 4}
+    >>> inputs = (torch.randn(2, 3, 5, 5), torch.rand(2, 4))
+    >>> case = save_reference_case(
+    ...     path, CondConv2d(), reference='timm.CondConv2d', arguments=arguments, inputs=inputs)
+    >>> verify(path).ok
+    True
     """
     import torch
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
+from jax import lax
 
 from flax_dynconv.layers._arrays import add_bias, flatten_batch, restore_batch, stacked
 from flax_dynconv.layers._conv_fields import ConvFields
@@ -90,7 +91,8 @@ class MixingConv(ConvFields, kw_only=True):
         x = x.astype(nn.dtypes.canonicalize_dtype(*arrays, dtype=self.dtype))
         y = mixture_conv(x, kernel, weights, **(self.operator_settings() | settings))
         if bias is not None and bias.ndim == 2:
-            bias = jnp.matmul(weights, bias.astype(weights.dtype), precision=self.precision)
+            # Mixed at full precision, like the kernels.
+            bias = jnp.matmul(weights, bias.astype(weights.dtype), precision=lax.Precision.HIGHEST)
         return restore_batch(add_bias(y, bias), batch)
 
     def operator_settings(self):

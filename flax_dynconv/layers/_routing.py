@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax import lax
 
 # N(0, 2 / fan_out), not truncated: what ODConv's and the common DY-CNN code draw for their attention.
 kaiming_fan_out = nn.initializers.variance_scaling(2.0, 'fan_out', 'normal')
@@ -18,6 +19,11 @@ class Routing(nn.Module, kw_only=True):
     dtype: Any = None
     param_dtype: Any = jnp.float32
     precision: Any = None
+
+    @property
+    def full_precision(self):
+        """`precision`, or the highest: by default accelerators round float32 operands to bfloat16 or TF32."""
+        return lax.Precision.HIGHEST if self.precision is None else self.precision
 
     def pool(self, x) -> jax.Array:
         """x (B, *spatial, C), or (B, C) pooled already, as its spatial mean (B, C), never below float32."""
@@ -35,7 +41,7 @@ class Routing(nn.Module, kw_only=True):
             use_bias=use_bias,
             dtype=x.dtype,
             param_dtype=self.param_dtype,
-            precision=self.precision,
+            precision=self.full_precision,
             kernel_init=kernel_init,
             name=name,
         )(x)

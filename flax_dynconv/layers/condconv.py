@@ -40,7 +40,7 @@ class CondConvRouting(Routing, kw_only=True):
         x = self.pool(x)
         kernel = self.param('kernel', self.kernel_init, (x.shape[-1], self.num_kernels), self.param_dtype)
         bias = self.param('bias', nn.initializers.zeros_init(), (self.num_kernels,), self.param_dtype)
-        logits = jnp.matmul(x, kernel.astype(x.dtype), precision=self.precision)
+        logits = jnp.matmul(x, kernel.astype(x.dtype), precision=self.full_precision)
         return nn.sigmoid(logits + bias.astype(x.dtype)[None])
 
     def multiply_adds(self, x_shape, y_shape) -> int:
