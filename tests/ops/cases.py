@@ -10,7 +10,7 @@ class Case:
 
     name: str
     spatial: tuple[int, ...] = (5, 4)
-    kernel_size: tuple[int, ...] = (3, 3)
+    kernel_size: tuple[int, ...] = (3, 2)
     cin: int = 4
     cout: int = 6
     batch: int = 2
@@ -27,7 +27,7 @@ class Case:
         return self.options.get('feature_group_count', 1)
 
 
-def case(name, spatial=(5, 4), kernel_size=(3, 3), *, cin=4, cout=6, batch=2, num_kernels=2, per_output=False,
+def case(name, spatial=(5, 4), kernel_size=(3, 2), *, cin=4, cout=6, batch=2, num_kernels=2, per_output=False,
          scales=(), count=1, **options):  # fmt: skip
     return Case(name, spatial, kernel_size, cin, cout, batch, num_kernels, per_output, scales, count, options)
 
@@ -36,7 +36,7 @@ ALL_SCALES = ('input_scale', 'output_scale', 'tap_scale')
 DEPTHWISE = {'feature_group_count': 4}
 
 PER_SAMPLE = [
-    case('plain'),
+    case('square', kernel_size=(3, 3)),
     case('pointwise', kernel_size=(1, 1)),
     case('pointwise_stride', kernel_size=(1, 1), strides=2),
     case('even_kernel_stride', kernel_size=(2, 4), strides=(2, 1)),
@@ -44,14 +44,14 @@ PER_SAMPLE = [
     case('amount', padding=2),
     case('amount_per_dimension', padding=(2, 0)),
     case('pairs_and_crop', padding=((2, 1), (-1, 0))),
-    case('circular', padding='CIRCULAR', kernel_size=(3, 2)),
+    case('circular', padding='CIRCULAR', kernel_size=(2, 3)),
     case('reflect', padding='REFLECT', kernel_size=(4, 3), strides=2),
     case('reflect_amounts', padding=((1, 2), (0, 1)), padding_mode='reflect'),
     case('replicate_amounts', padding=2, padding_mode='replicate', kernel_dilation=2),
     case('circular_amounts', padding=(2, 1), padding_mode='circular', strides=2),
     case('dilated', kernel_dilation=(2, 1), strides=2),
     case('dilated_input', padding=((1, 2), (2, 1)), input_dilation=(2, 3), strides=2),
-    case('dilated_input_same', padding='SAME', input_dilation=2),
+    case('dilated_input_same', (3, 2), (2, 3), padding='SAME', input_dilation=2),
     case('groups', feature_group_count=2),
     case('depthwise', cout=4, **DEPTHWISE),
     case('depthwise_multiplier', cout=8, strides=2, padding=1, kernel_dilation=(1, 2), **DEPTHWISE),
@@ -94,15 +94,16 @@ PER_POSITION = [
     case('shared'),
     case('grouped', count=2, strides=2),
     case('per_channel', count=4, kernel_dilation=2),
-    case('full', count='full'),
+    case('full', count='full', cin=6, cout=5),
+    case('full_few_channels', count='full', cin=2, cout=6),
     case('full_one_output', count='full', cout=1, strides=2, padding='VALID'),
-    case('full_dilated_input', count='full', cout=3, kernel_size=(2, 3), input_dilation=2, padding=1),
+    case('full_dilated_input', (3, 4), (2, 3), count='full', cout=3, input_dilation=2, padding=1),
     case('pointwise', kernel_size=(1, 1), count=4),
-    case('one_channel', cin=1, kernel_size=(4, 5)),
+    case('one_channel', cin=1, kernel_size=(4, 3)),
     case('valid', padding='VALID', count=2, kernel_size=(2, 3)),
     case('amount', padding=(0, 2), count=4, strides=(1, 2)),
     case('pairs_and_crop', padding=((2, 1), (-1, 0)), count=2),
-    case('circular', padding='CIRCULAR', kernel_size=(3, 2), count=4),
+    case('circular', padding='CIRCULAR', kernel_size=(2, 3), count=4),
     case('reflect', padding='REFLECT', kernel_size=(4, 3), strides=2, count=2),
     case('reflect_amounts', padding=((1, 2), (0, 1)), padding_mode='reflect'),
     case('replicate_amounts', padding=2, padding_mode='replicate', kernel_dilation=2, count=4),
@@ -124,7 +125,7 @@ _TAP_SCALED = 'tap_scale all_scales all_scales_per_output all_scales_groups dept
 REPRESENTATIVE = {
     'per_sample_conv': ['groups', 'depthwise_multiplier', 'one_sample', 'dilated_input'],
     'mixture_conv': ['all_scales_groups', 'per_output', 'depthwise', 'one_kernel_taps', 'input_scale', 'one_sample'],
-    'per_position_conv': ['grouped', 'full', 'per_channel', 'reflect_amounts'],
+    'per_position_conv': ['grouped', 'full', 'per_channel', 'full_few_channels', 'reflect_amounts'],
 }
 
 # (operator, form) -> (what the reason must say, the cases declined). Every other case must be right.

@@ -38,7 +38,7 @@ def test_a_kernel_larger_than_the_input_gives_no_output(operator, form):
         assert gradient.shape == operands[name].shape and not np.any(gradient)
 
 
-@every_form
+@every_named_form
 def test_x_decides_the_dtype_and_every_gradient_has_its_operands(operator, form):
     (case,) = operator.representative(form, 1)
     operands = operator.operands(case, 'bfloat16')

@@ -3,6 +3,8 @@
 import dataclasses
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from flax_dynconv.ops._conv_spec import ConvSpec
@@ -47,3 +49,18 @@ class PositionSpec(ConvSpec):
     def join_channels(self, x: jax.Array) -> jax.Array:
         """(..., G, Cin/G) -> (..., Cin)."""
         return x.reshape(*x.shape[:-2], self.in_features)
+
+    def windows(self, padded: jax.Array) -> jax.Array:
+        """What every tap reads at every output position: (B, *out_spatial, T, channels of `padded`).
+
+        Element (b, p, t) is `padded` at [b, p * stride + t * dilation], a gather along each spatial axis in turn. XLA's
+        CPU compiler fuses a gather into the product that follows; stacked slices it would first write out.
+        """
+        x, n = padded, self.ndim
+        sizes = zip(self.out_spatial, self.kernel_size, self.strides, self.kernel_dilation, strict=True)
+        for d, (out, kernel, stride, dilation) in enumerate(sizes):
+            index = np.arange(out)[:, None] * stride + np.arange(kernel) * dilation
+            # Axes so far: the batch, d pairs of (position, tap), then the spatial axes that are still to come.
+            x = jnp.take(x, index, axis=1 + 2 * d, mode='clip')
+        x = jnp.transpose(x, (0, *range(1, 2 * n, 2), *range(2, 2 * n + 1, 2), 2 * n + 1))
+        return x.reshape(x.shape[0], *self.out_spatial, self.num_taps, x.shape[-1])

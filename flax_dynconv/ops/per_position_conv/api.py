@@ -101,4 +101,5 @@ def per_position_conv(
 
 def choose(spec: PositionSpec, batch) -> str:
     """The implementation for static shapes: none of these gathers a sharded batch, and all take a symbolic one."""
-    return 'taps'
+    # A matrix per tap is far larger than the patches, and one product over taps and channels beats one per tap.
+    return 'patches' if spec.full and spec.in_features > taps.UNROLLED_CHANNELS else 'taps'

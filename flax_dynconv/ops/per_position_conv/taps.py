@@ -4,9 +4,16 @@ The sum over taps is elementwise in the output, which the compiler fuses into a 
 keeps is x and the kernels themselves.
 """
 
+import functools
+
 import jax.numpy as jnp
+from jax import lax
 
 from flax_dynconv.ops.per_sample_conv.patches import contract, sum_arrays
+
+# Up to this many terms a sum over channels is written out, so that it fuses; a dot per tap would not (10 times slower
+# for three channels on CPU).
+UNROLLED_CHANNELS = 4
 
 
 def declines(spec, batch):
@@ -18,48 +25,72 @@ def _accumulator(*arrays):
     return jnp.promote_types(jnp.result_type(*arrays), jnp.float32)
 
 
+def _vector_matrix(spec, x, matrix, acc):
+    """(..., i) times (..., i, j), one product per position."""
+    if x.shape[-1] > UNROLLED_CHANNELS:
+        return contract('...i,...ij->...j', x, matrix, acc, spec.precision)
+    x, matrix = x.astype(acc), matrix.astype(acc)
+    return sum_arrays(x[..., i, None] * matrix[..., i, :] for i in range(x.shape[-1]))
+
+
 def _times(spec, x, kernel, acc):
-    """What one tap adds to the output: (B, *out_spatial, Cin) or (B, *out_spatial, Cout)."""
-    if spec.full:
-        return contract('...c,...co->...o', x, kernel, acc, spec.precision)
+    """(..., Cin) times one kernel per group of channels."""
     return spec.join_channels(spec.split_channels(x.astype(acc)) * kernel.astype(acc)[..., None])
 
 
-def _times_transposed(spec, y, kernel, acc):
-    """The adjoint of `_times` in x."""
-    if spec.full:
-        return contract('...o,...co->...c', y, kernel, acc, spec.precision)
-    return _times(spec, y, kernel, acc)
-
-
-def _kernel_gradient(spec, x, y, acc):
-    """The adjoint of `_times` in the kernel."""
-    if spec.full:
-        return x.astype(acc)[..., :, None] * y.astype(acc)[..., None, :]
-    return spec.split_channels(x.astype(acc) * y.astype(acc)).sum(-1)
+def _kernels(spec, w):
+    """The kernels tap by tap."""
+    flat = spec.flatten_taps(w)
+    return ((tap, spec.kernel_of_tap(flat, i)) for i, tap in enumerate(spec.taps()))
 
 
 def apply(spec, out_dtype, x, w):
     """y = sum_t shift_t(x) w_t."""
-    acc, padded, flat = _accumulator(x, w), spec.pad(x), spec.flatten_taps(w)
-    terms = (
-        _times(spec, spec.tap_slice(padded, tap), spec.kernel_of_tap(flat, i), acc) for i, tap in enumerate(spec.taps())
-    )
-    return sum_arrays(terms).astype(out_dtype)
+    acc, padded = _accumulator(x, w), spec.pad(x)
+    times = _vector_matrix if spec.full else _times
+    return sum_arrays(times(spec, spec.tap_slice(padded, t), k, acc) for t, k in _kernels(spec, w)).astype(out_dtype)
 
 
 def adjoint_x(spec, out_dtype, y, w):
     """x = sum_t unshift_t(w_t y)."""
-    acc, flat = _accumulator(y, w), spec.flatten_taps(w)
-    terms = (
-        spec.tap_unslice(_times_transposed(spec, y, spec.kernel_of_tap(flat, i), acc), tap)
-        for i, tap in enumerate(spec.taps())
-    )
-    return spec.undilate(sum_arrays(terms)).astype(out_dtype)
+    acc = _accumulator(y, w)
+
+    def transposed(kernel):
+        return _vector_matrix(spec, y, kernel.mT, acc) if spec.full else _times(spec, y, kernel, acc)
+
+    return spec.undilate(sum_arrays(spec.tap_unslice(transposed(k), t) for t, k in _kernels(spec, w))).astype(out_dtype)
 
 
 def adjoint_w(spec, out_dtype, x, y):
     """w_t = shift_t(x) y, summed over the channels that share a kernel."""
-    acc, padded = _accumulator(x, y), spec.pad(x)
-    taps = [_kernel_gradient(spec, spec.tap_slice(padded, tap), y, acc).astype(out_dtype) for tap in spec.taps()]
-    return jnp.stack(taps, axis=1 + spec.ndim).reshape(x.shape[0], *spec.kernel_shape)
+    acc = _accumulator(x, y)
+    operands = spec.pad(x).astype(acc), y.astype(acc)
+    over_windows, tap_by_tap = functools.partial(_over_windows, spec), functools.partial(_tap_by_tap, spec)
+    w = lax.platform_dependent(*operands, cpu=over_windows, default=tap_by_tap)
+    return w.astype(out_dtype).reshape(x.shape[0], *spec.kernel_shape)
+
+
+def _tap_by_tap(spec, padded, y):
+    """All taps of `adjoint_w`, (B, *out_spatial, T, ...), computed one by one and stacked."""
+
+    def one(tap):
+        x = spec.tap_slice(padded, tap)
+        return x[..., :, None] * y[..., None, :] if spec.full else spec.split_channels(x * y).sum(-1)
+
+    return jnp.stack([one(tap) for tap in spec.taps()], axis=1 + spec.ndim)
+
+
+def _over_windows(spec, padded, y):
+    """The same as one elementwise product for every channel of a group: on CPU 2 to 8 times faster than stacking."""
+    axis = 1 + spec.ndim
+    if spec.full:
+        return spec.windows(padded)[..., None] * jnp.expand_dims(y, (axis, axis + 1))
+
+    def product(x, y):
+        return spec.windows(x) * jnp.expand_dims(y, axis)
+
+    if spec.kernel_count == spec.in_features:
+        return product(padded, y)
+    # (Cin/G, ..., G): channel i of every group is one step, which adds to a sum of the size of the result.
+    x, y = (jnp.moveaxis(spec.split_channels(a), -1, 0) for a in (padded, y))
+    return lax.scan(lambda total, xy: (total + product(*xy), None), product(x[0], y[0]), (x[1:], y[1:]))[0]
