@@ -3,6 +3,7 @@
 import importlib.metadata
 import platform
 
+from rich import box
 from rich.table import Table
 
 _PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'numpy', 'scikit-learn')
@@ -27,14 +28,16 @@ def versions():
 
 def table(results, score='accuracy'):
     """A `rich` table with one row for each trained network of `results`."""
-    view = Table(title=f'{results["task"]}, {results["settings"]["epochs"]} epochs, seed {results["seed"]}')
-    view.add_column('network', no_wrap=True)
-    for column in (f'test {score}', 'parameters', 'multiply-adds per example', 'seconds per epoch'):
-        view.add_column(column, justify='right')
+    names = ', '.join(f'{role}: {results[role]["model"]}' for role in roles(results))
+    title = f'{results["task"]}, {results["settings"]["epochs"]} epochs, seed {results["seed"]}\n{names}'
+    view = Table(box=box.SIMPLE, title=title)
+    view.add_column('\nnetwork', no_wrap=True)
+    for column in (f'test\n{score}', '\nparameters', 'multiply-adds\nper example', 'seconds\nper epoch'):
+        view.add_column(column, justify='right', no_wrap=True)
     for role in roles(results):
         run = results[role]
         view.add_row(
-            f'{role}: {run["model"]}',
+            role,
             f'{100 * run[f"test_{score}"]:.2f} %',
             f'{run["parameters"]:,}',
             f'{run["multiply_adds"]:,}',
