@@ -67,8 +67,9 @@ class MixingConv(ConvFields, kw_only=True):
         return weights
 
     def check_routing(self, array, batch, shape, layout, name='routing'):
-        """A routing array (*batch, *shape) as (B, *shape) in the routing dtype, or ValueError."""
+        """A routing array (*batch, *shape) of any real dtype as (B, *shape), at least in float32; or ValueError."""
         array = jnp.asarray(array)
+        array = array.astype(jnp.promote_types(array.dtype, jnp.float32))
         if array.ndim != len(batch) + len(shape) or array.shape[len(batch) :] != shape:
             raise ValueError(f'{name}: expected shape {layout} = {(*batch, *shape)}, got {array.shape}')
         if array.shape[: len(batch)] != batch:

@@ -68,6 +68,13 @@ def test_a_given_routing_creates_no_routing_parameters():
     assert set(variables['params']) == {'kernel', 'bias'}
 
 
+@pytest.mark.parametrize('dtype', [jnp.bfloat16, jnp.int32])
+def test_a_given_routing_of_any_dtype_is_mixed_in_float32(dtype):
+    layer, x = CondConv(6, (1, 1)), inputs((2, 3, 3, 6))
+    variables, routing = init(layer, x), (3 * draw('r', (2, 8))).astype(dtype)
+    assert_close(layer.apply(variables, x, routing), layer.apply(variables, x, routing.astype(jnp.float32)))
+
+
 class Inverted(nn.Module):
     """A block whose three convolutions share one routing, computed from the block's input."""
 
