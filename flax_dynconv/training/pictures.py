@@ -22,7 +22,7 @@ def draw(path, task, trained, batch_size):
     attention = {} if dynamic is None else class_attention(task, dynamic.model, dynamic.variables, batch_size)
     columns = min(MOST_COLUMNS, max(3, len(attention)))
     rows = -(-len(attention) // columns)
-    figure = Figure(figsize=(2.1 * columns + 1, 4.2 + 3.1 * rows), layout='constrained')
+    figure = Figure(figsize=(13.6, 4.2 + 3.1 * rows), layout='constrained')
     FigureCanvasAgg(figure)
     names = ', '.join(f'{role}: {run.name}' for role, run in trained.items())
     figure.suptitle(f'Training on {task.name} ({names})')

@@ -1,5 +1,6 @@
 """A whole run at the smallest size: files, figures, reloading, the picture's numbers, the commands."""
 
+import functools
 import json
 import shutil
 
@@ -9,12 +10,26 @@ import numpy as np
 import pytest
 
 from flax_dynconv import cli
+from flax_dynconv.layers import ODConv
+from flax_dynconv.models import MODELS, ResNet
 from flax_dynconv.training import experiment, pictures, run_folder
 from flax_dynconv.training.settings import Settings
+from flax_dynconv.training.task import Trained
 from flax_dynconv.training.tasks import create_task
 
-SMALL = ['--model', 'odconv_resnet8_2x', '--width', '0.125', '--epochs', '2', '--batch-size', '64']
+SMALL = ['--model', 'odconv_tiny_2x', '--width', '0.5', '--epochs', '2', '--batch-size', '64']
+ODCONV = functools.partial(ODConv, num_kernels=2)
 FIGURES = ('model', 'test_accuracy', 'test_loss', 'parameters', 'multiply_adds')
+
+
+@pytest.fixture(scope='module', autouse=True)
+def tiny():
+    """A network of one block and its twin among the models: compilation is what takes time here."""
+    fields = {'stage_sizes': (1,), 'features': 16, 'stem': 'cifar'}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(MODELS, 'tiny', functools.partial(ResNet, **fields))
+        patch.setitem(MODELS, 'odconv_tiny_2x', functools.partial(ResNet, conv=ODCONV, **fields))
+        yield
 
 
 @pytest.fixture(scope='module')
@@ -39,10 +54,10 @@ def test_results_hold_what_was_trained(run):
     results = run_folder.read_results(run)
     assert results['task'] == 'digits'
     assert results['seed'] == 3
-    assert Settings(**results['settings']).model == 'odconv_resnet8_2x'
+    assert Settings(**results['settings']).model == 'odconv_tiny_2x'
     assert {'python', 'jax', 'flax', 'flax-dynconv'} <= set(results['versions'])
     dynamic, static = results['dynamic'], results['static']
-    assert (dynamic['model'], static['model']) == ('odconv_resnet8_2x', 'resnet8')
+    assert (dynamic['model'], static['model']) == ('odconv_tiny_2x', 'tiny')
     assert dynamic['parameters'] > 1.5 * static['parameters']
     assert static['multiply_adds'] < dynamic['multiply_adds'] < 4 * static['multiply_adds']
     for role in (dynamic, static):
@@ -96,15 +111,24 @@ def test_the_picture_is_drawn(run):
     assert len(np.unique(image.reshape(-1, image.shape[-1]), axis=0)) > 100
 
 
+@pytest.mark.parametrize('epochs', [1, 3])
+def test_a_static_network_alone_has_curves_only(epochs, tmp_path):
+    record = {'train': {'loss': 1.0, 'accuracy': 0.5}, 'test': {'loss': 2.0, 'accuracy': 1.0}}
+    history = tuple({'epoch': i + 1, 'temperature': 1.0, 'learning_rate': 0.1, **record} for i in range(epochs))
+    task = create_task('digits')
+    task.picture(tmp_path / 'picture.png', {'static': Trained('tiny', None, {}, history)}, batch_size=64)
+    height, width, _ = matplotlib.image.imread(tmp_path / 'picture.png').shape
+    assert height < width / 2
+
+
 def test_class_attention_is_the_mean_over_the_class():
     task = create_task('digits')
-    model = experiment.build('odconv_resnet8_2x', task, Settings(width=0.125))
+    model = experiment.build('odconv_tiny_2x', task, Settings(width=0.5))
     variables = jax.jit(model.init, compiler_options={'xla_backend_optimization_level': 0})(
         jax.random.key(0), task.images['test'][:2]
     )
     attention = pictures.class_attention(task, model, variables, batch_size=64)
-    layers = [f'layer{stage}_0/conv{i}' for stage in (1, 2, 3) for i in (1, 2)]
-    assert list(attention) == layers
+    assert list(attention) == ['layer1_0/conv1', 'layer1_0/conv2']
     _, shown = jax.jit(lambda v, x: model.apply(v, x, mutable=['intermediates']))(variables, task.images['test'])
     for layer, values in attention.items():
         block, conv = layer.split('/')
