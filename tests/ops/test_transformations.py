@@ -159,3 +159,15 @@ def test_forward_mode_is_refused_with_own_gradients(operator, form):
     operands = operator.operands(case, 'float32')
     with pytest.raises(TypeError, match='forward-mode'):
         jax.jvp(lambda operands: operator.call(case, form, operands), (operands,), (operands,))
+
+
+@every_fast_form
+def test_the_backward_pass_keeps_the_operands_only(operator, form):
+    """No patches, no mixed kernels: without channel scales what is kept between the passes is what came in."""
+    names = {'mixture_conv': ['plain', 'depthwise_multiplier']}.get(operator.name)
+    cases = [operator.case(name) for name in names] if names else operator.representative(form)
+    (case, *_) = [case for case in cases if not operator.declined(form, case)]
+    operands = operator.operands(case, 'float32')
+    _, pull = jax.vjp(lambda operands: operator.call(case, form, operands), operands)
+    kept = sorted(leaf.shape for leaf in jax.tree.leaves(pull))
+    assert kept == sorted(array.shape for array in operands.values())
