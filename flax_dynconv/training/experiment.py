@@ -28,17 +28,22 @@ def prepare(settings):
 def run(settings, folder, observer=None):
     """Train `settings.model` and its static twin, write `folder`, return what `results.json` holds.
 
-    `folder` comes from `run_folder.open_for_writing`. `observer(role, name)` returns a context manager that gives
+    `folder` comes from `run_folder.open_for_writing`. `observer(role, steps)` returns a context manager that gives
     `(on_step, on_epoch)` for `loop.fit`. A static model is trained alone. Raises what `prepare` does, and
     `loop.Diverged`: then there are no results, but the checkpoints of networks that were trained before.
     """
     task = prepare(settings)
     started = time.perf_counter()
-    results = {'task': settings.task, 'seed': settings.seed, 'settings': dataclasses.asdict(settings)}
-    trained = {}
+    results = {
+        'task': settings.task,
+        'score': task.score,
+        'seed': settings.seed,
+        'settings': dataclasses.asdict(settings),
+    }
+    trained, steps_in_all = {}, settings.epochs * task.steps_per_epoch(settings.batch_size)
     for role, name in networks(settings.model).items():
         model = build(name, task, settings)
-        watching = contextlib.nullcontext((None, None)) if observer is None else observer(role, name)
+        watching = contextlib.nullcontext((None, None)) if observer is None else observer(role, steps_in_all)
         with watching as (on_step, on_epoch):
             state, history, compile_seconds = loop.fit(model, task, settings, on_step, on_epoch)
         checkpoint.save(folder / run_folder.CHECKPOINTS / role, state)

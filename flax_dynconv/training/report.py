@@ -26,10 +26,11 @@ def versions():
     return found
 
 
-def table(results, score='accuracy'):
+def table(results):
     """A `rich` table with one row for each trained network of `results`."""
     names = ', '.join(f'{role}: {results[role]["model"]}' for role in roles(results))
     title = f'{results["task"]}, {results["settings"]["epochs"]} epochs, seed {results["seed"]}\n{names}'
+    score = results['score']
     view = Table(box=box.SIMPLE, title=title)
     view.add_column('\nnetwork', no_wrap=True)
     for column in (f'test\n{score}', '\nparameters', 'multiply-adds\nper example', 'seconds\nper epoch'):
