@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import math
+import numbers
 from collections.abc import Sequence
 
 import jax
@@ -131,10 +132,15 @@ class ConvSpec:
 
 def per_dimension(value, ndim: int, name: str, minimum: int) -> tuple[int, ...]:
     """An int, or one int per spatial dimension, as a tuple; each at least `minimum`."""
-    values = (value,) * ndim if isinstance(value, int) else tuple(value) if isinstance(value, Sequence) else None
-    if values is None or len(values) != ndim or not all(isinstance(v, int) and v >= minimum for v in values):
+    values = (value,) * ndim if _is_int(value) else tuple(value) if isinstance(value, Sequence) else None
+    if values is None or len(values) != ndim or not all(_is_int(v) and v >= minimum for v in values):
         raise ValueError(f'{name}: expected an int or {ndim} ints, each >= {minimum}, got {value!r}')
-    return values
+    return tuple(map(int, values))
+
+
+def _is_int(value) -> bool:
+    """Python's and NumPy's integers, not bool."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def resolve_padding(padding, mode: str, in_spatial, kernel_size, strides, input_dilation, kernel_dilation):
@@ -157,12 +163,13 @@ def resolve_padding(padding, mode: str, in_spatial, kernel_size, strides, input_
             return ((extent[0] - 1, 0),), mode
         dilated = [(n - 1) * d + 1 for n, d in zip(in_spatial, input_dilation, strict=True)]
         return tuple(lax.padtype_to_pads(dilated, extent, strides, name)), mode
-    if isinstance(padding, int):
-        return ((padding, padding),) * ndim, mode
-    pads = tuple((p, p) if isinstance(p, int) else tuple(p) if isinstance(p, Sequence) else () for p in padding)
-    if len(pads) != ndim or not all(len(p) == 2 and all(isinstance(v, int) for v in p) for p in pads):
+    amounts = (padding,) * ndim if _is_int(padding) else padding
+    if not isinstance(amounts, Sequence):
         raise ValueError(f'padding: expected a string, an int, or {ndim} ints or pairs of ints, got {padding!r}')
-    return pads, mode
+    pads = tuple((p, p) if _is_int(p) else tuple(p) if isinstance(p, Sequence) else () for p in amounts)
+    if len(pads) != ndim or not all(len(p) == 2 and all(map(_is_int, p)) for p in pads):
+        raise ValueError(f'padding: expected a string, an int, or {ndim} ints or pairs of ints, got {padding!r}')
+    return tuple((int(lo), int(hi)) for lo, hi in pads), mode
 
 
 def pad_input(x: jax.Array, pads: Pads, mode: str) -> tuple[jax.Array, Pads]:

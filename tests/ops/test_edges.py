@@ -54,10 +54,6 @@ def test_x_decides_the_dtype_and_every_gradient_has_its_operands(operator, form)
             assert_close(gradient, gradients[name], 'bfloat16')
 
 
-# Forms made of static convolutions round their sums to the dtype of x before they are cast.
-ROUNDED_FIRST = {'reference', 'grouped', 'loop'}
-
-
 @every_named_form
 def test_preferred_element_type(operator, form):
     (case,) = operator.representative(form, 1)
@@ -67,7 +63,7 @@ def test_preferred_element_type(operator, form):
     y, actual = run(operands, g)
     assert y.dtype == jnp.float32
     # Mixed kernels are rounded to the dtype of x; without mixing every product is exact in float32.
-    rounded = operator.name == 'mixture_conv' or (operator.name == 'per_sample_conv' and form in ROUNDED_FIRST)
+    rounded = operator.name == 'mixture_conv'
     assert_close(y, wanted, 'bfloat16' if rounded else 'float32')
     for name, gradient in actual.items():
         assert gradient.dtype == jnp.bfloat16

@@ -1,4 +1,4 @@
-"""The gradient of `mixture_conv` at batch level: operands are saved, mixed kernels and scaled copies are not."""
+"""The gradient of `mixture_conv` at batch level: its operands are saved, mixed kernels are not."""
 
 import functools
 

@@ -21,6 +21,8 @@ def declines(spec, batch, num_kernels, per_output, taps):
 def apply(spec, out_dtype, x, kernels, weights, tap_scale):
     """y = sum_k conv(weights[:, k] x, kernels[k])."""
     acc = contract_dtype(x)
+    # A wider result is summed in its own dtype, not rounded to that of x first.
+    x = x.astype(jnp.promote_types(x.dtype, out_dtype))
     kernels = kernels.astype(x.dtype)
     if tap_scale is not None:
         return _sum_over_taps(spec, x, kernels, weights.astype(acc), tap_scale.astype(acc)).astype(out_dtype)

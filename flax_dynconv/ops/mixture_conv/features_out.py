@@ -1,5 +1,7 @@
 """Mix features on the output side: a weighted sum of K static convolutions, DyNet's training form."""
 
+import jax.numpy as jnp
+
 from flax_dynconv.ops.mixture_conv.mixing import scale_channels, scale_samples
 from flax_dynconv.ops.per_sample_conv.patches import contract_dtype, sum_arrays
 
@@ -14,6 +16,8 @@ def declines(spec, batch, num_kernels, per_output, taps):
 def apply(spec, out_dtype, x, kernels, weights, tap_scale):
     """y = sum_k weights[:, k] conv(x, kernels[k])."""
     acc = contract_dtype(x)
+    # A wider result is summed in its own dtype, not rounded to that of x first.
+    x = x.astype(jnp.promote_types(x.dtype, out_dtype))
     kernels = kernels.astype(x.dtype)
     scale = scale_channels if weights.ndim == 3 else scale_samples
     convs = (spec.static_conv(x, kernels[k]).astype(acc) for k in range(len(kernels)))

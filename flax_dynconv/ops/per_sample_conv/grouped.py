@@ -25,13 +25,13 @@ def _conv(spec, x, w):
 
 def apply(spec, out_dtype, x, w):
     """y = conv of (1, *spatial, B*Cin) with B*g groups."""
-    dtype = jnp.promote_types(x.dtype, w.dtype)
+    dtype = jnp.result_type(x, w, out_dtype)
     return _conv(spec, x.astype(dtype), w.astype(dtype)).astype(out_dtype)
 
 
 def adjoint_x(spec, out_dtype, y, w):
     """The transposed grouped convolution."""
-    dtype = jnp.promote_types(y.dtype, w.dtype)
+    dtype = jnp.result_type(y, w, out_dtype)
     x = jax.ShapeDtypeStruct((y.shape[0], *spec.in_spatial, spec.in_features), dtype)
     return jax.linear_transpose(lambda x: _conv(spec, x, w.astype(dtype)), x)(y.astype(dtype))[0].astype(out_dtype)
 
@@ -40,7 +40,7 @@ def adjoint_w(spec, out_dtype, x, y):
     """cuDNN has a grouped backward filter; elsewhere its XLA form wastes B times the FLOPs, and patches serve."""
 
     def native(x, y):
-        dtype = jnp.promote_types(x.dtype, y.dtype)
+        dtype = jnp.result_type(x, y, out_dtype)
         w = jax.ShapeDtypeStruct((x.shape[0], *spec.kernel_shape), dtype)
         transposed = jax.linear_transpose(lambda w: _conv(spec, x.astype(dtype), w), w)
         return transposed(y.astype(dtype))[0].astype(out_dtype)

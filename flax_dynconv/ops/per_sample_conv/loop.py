@@ -4,6 +4,7 @@ The weight gradient of a convolution with batch 1 is slow in XLA's CPU compiler,
 """
 
 import jax
+import jax.numpy as jnp
 from jax import lax
 
 from flax_dynconv.ops.per_sample_conv import patches
@@ -28,13 +29,13 @@ def _each(function, batch, *operands):
 
 def apply(spec, out_dtype, x, w):
     """y[b] = conv(x[b], w[b]), b after b."""
-    dtype = jax.numpy.promote_types(x.dtype, w.dtype)
+    dtype = jnp.result_type(x, w, out_dtype)
     return _each(lambda x, w: _conv(spec, dtype, x, w), x.shape[0], x, w).astype(out_dtype)
 
 
 def adjoint_x(spec, out_dtype, y, w):
     """The transposed convolution of every sample, one after another."""
-    dtype = jax.numpy.promote_types(y.dtype, w.dtype)
+    dtype = jnp.result_type(y, w, out_dtype)
     shape = jax.ShapeDtypeStruct((*spec.in_spatial, spec.in_features), dtype)
 
     def transposed(y, w):
