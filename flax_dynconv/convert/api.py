@@ -22,7 +22,7 @@ def get_reference(reference: str) -> Reference:
     >>> get_reference('odconv.ODConv2d').signature.defaults['reduction']
     0.0625
     """
-    if reference not in REFERENCES:
+    if not isinstance(reference, str) or reference not in REFERENCES:
         close, known = suggestion(str(reference), REFERENCES), ', '.join(sorted(REFERENCES))
         raise ConversionError(f'reference: expected one of {known}, got {reference!r}{close}')
     return REFERENCES[reference]
@@ -42,7 +42,8 @@ def from_torch(
     reference: an id from `REFERENCES`, such as 'odconv.ODConv2d'.
     state_dict: key -> numpy array, JAX array or torch tensor, as the PyTorch module saves it.
     arguments: the PyTorch constructor's own names; omitted ones take its defaults.
-    dtype, param_dtype: the Flax module's fields. The leaves are cast to `param_dtype`; None keeps each one's dtype.
+    dtype, param_dtype: the Flax module's fields. The leaves are cast to `param_dtype` (statistics to
+        float32 or wider); None keeps each one's dtype.
     temperature: divides the attention's logits. It is in no state_dict: 1.0 is a trained network's. An argument
         `temperature` of the constructor is where its schedule starts (34 by default) and has no effect here.
 
@@ -65,7 +66,7 @@ def from_torch(
     expected = expected_leaves(module, record.example(bound), record.call(False))
     leaves = state_to_leaves(state_dict, RuleTable(record.rules(bound)), expected)
     if param_dtype is not None:
-        leaves = {path: leaf.astype(param_dtype) if is_floating(leaf) else leaf for path, leaf in leaves.items()}
+        leaves = {path: _cast(path, leaf, param_dtype) for path, leaf in leaves.items()}
     leaves |= _temperatures(reference, expected, temperature, param_dtype)
     return module, traverse_util.unflatten_dict(leaves, sep='/')
 
@@ -87,6 +88,14 @@ def to_torch(
     bound = record.signature.bind(reference, arguments)
     expected = expected_leaves(record.build(bound, None, None), record.example(bound), record.call(False))
     return leaves_to_state(variables, RuleTable(record.rules(bound)), expected)
+
+
+def _cast(path, leaf, param_dtype):
+    """A leaf in the parameters' dtype; statistics stay at least float32, as Flax itself keeps them."""
+    if not is_floating(leaf):
+        return leaf
+    statistics = path.startswith('batch_stats/')
+    return leaf.astype(jnp.promote_types(param_dtype, jnp.float32) if statistics else param_dtype)
 
 
 def _temperatures(reference, expected, temperature, param_dtype):

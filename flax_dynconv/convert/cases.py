@@ -124,7 +124,7 @@ def _meta(path, text):
         raise CaseError(f"{path}: no 'meta': expected a JSON string with reference, arguments, temperature and train")
     try:
         meta = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CaseError(f"{path}: 'meta' is not JSON: {error}") from error
     if not isinstance(meta, dict):
         raise CaseError(f"{path}: 'meta' must be a JSON object, got {meta!r}")

@@ -17,6 +17,7 @@ from flax_dynconv.convert.rules import RuleTable
 # Collections that a state_dict knows nothing of.
 FLAX_ONLY = ('temperature', 'intermediates')
 BUFFERS = 'torch_buffers'
+_SUGGESTIONS = 20
 
 
 def expected_leaves(module: nn.Module, example: tuple[tuple[int, ...], ...], call: dict[str, Any]) -> dict[str, Any]:
@@ -57,8 +58,10 @@ def state_to_leaves(
     targets = _torch_names(table, expected)
     unused = [key for key in state_dict if key not in targets]
     missing = [key for key in targets if key not in state_dict]
-    problems = [f'unused key {key!r}{_near(str(key), missing or targets)}' for key in unused]
-    problems += [f'missing key {key!r} (for {targets[key][0]}){_near(key, unused)}' for key in missing]
+    if hint := _misplaced(state_dict, targets):
+        raise ConversionError(f'the state_dict does not fit: {hint}')
+    problems = [f'unused key {key!r}{_near(str(key), missing or targets, i)}' for i, key in enumerate(unused)]
+    problems += [f'missing key {key!r} (for {targets[key][0]}){_near(key, unused, i)}' for i, key in enumerate(missing)]
     leaves = {}
     for key, (path, transform) in targets.items():
         if key not in state_dict:
@@ -68,7 +71,8 @@ def state_to_leaves(
         if complaint:
             problems.append(f'{key!r}: {complaint}')
         else:
-            leaves[path] = transform.to_flax(array)
+            # A copy: tensors that PyTorch goes on training share their memory with `array`.
+            leaves[path] = np.array(transform.to_flax(array), order='C')
     _raise(problems, 'the state_dict does not fit')
     return leaves
 
@@ -81,13 +85,17 @@ def leaves_to_state(
     Variables without any `torch_buffers` (a network trained from scratch) get counters of 0.
     Raises ConversionError listing unused leaves, missing leaves and shapes that do not fit.
     """
+    if not isinstance(variables, Mapping):
+        raise ConversionError(f'variables: expected a mapping of collections, got {type(variables).__name__}')
     expected = {path: leaf for path, leaf in expected.items() if path.split('/')[0] not in FLAX_ONLY}
     given = {path: leaf for path, leaf in flatten(variables).items() if path.split('/')[0] not in FLAX_ONLY}
     if not any(path.startswith(f'{BUFFERS}/') for path in given):
         counters = [path for path in expected if path.startswith(f'{BUFFERS}/')]
         given |= {path: np.zeros(expected[path].shape, np.int64) for path in counters}
-    problems = [f'unused leaf {path!r}{_near(path, expected)}' for path in given if path not in expected]
-    problems += [f'missing leaf {path!r}{_near(path, given)}' for path in expected if path not in given]
+    unused = [path for path in given if path not in expected]
+    missing = [path for path in expected if path not in given]
+    problems = [f'unused leaf {path!r}{_near(path, expected, i)}' for i, path in enumerate(unused)]
+    problems += [f'missing leaf {path!r}{_near(path, given, i)}' for i, path in enumerate(missing)]
     state = {}
     for key, (path, transform) in _torch_names(table, expected).items():
         if path not in given:
@@ -132,8 +140,24 @@ def _usable(value, shape, floating):
     return array, None
 
 
-def _near(name, known):
-    close = nearest(name, known, count=2)
+def _misplaced(state_dict, targets):
+    """What is wrong with the whole table, where one thing is: it lies inside another, or all keys have a prefix."""
+    if set(targets) & set(state_dict):
+        return None
+    inside = [name for name, value in state_dict.items() if isinstance(value, Mapping)]
+    if inside:
+        return f'{inside[0]!r} is not an array but a table: give that one, state_dict[{inside[0]!r}]'
+    first = next(iter(targets))
+    prefixes = {str(key).removesuffix(first) for key in state_dict if str(key).endswith(first)}
+    for prefix in sorted(prefixes):
+        if all(f'{prefix}{key}' in state_dict for key in targets):
+            return f'its keys begin with {prefix!r}, expected {first!r}, got {prefix + first!r}: remove the prefix'
+    return None
+
+
+def _near(name, known, position):
+    """The nearest keys; only for the first ones of a long list, each search reads all of `known`."""
+    close = nearest(name, known, count=2) if position < _SUGGESTIONS else ()
     return f' (nearest: {", ".join(map(repr, close))})' if close else ''
 
 

@@ -19,7 +19,13 @@ from flax_dynconv.convert.reference import Reference
 
 
 def run_case(
-    module: nn.Module, variables: Mapping[str, Any], case: Case, reference: Reference, dtype: Any, wanted: set[str]
+    module: nn.Module,
+    variables: Mapping[str, Any],
+    case: Case,
+    reference: Reference,
+    arguments: Mapping[str, Any],
+    dtype: Any,
+    wanted: set[str],
 ) -> tuple[list[np.ndarray], dict[str, np.ndarray], dict[str, Any]]:
     """Outputs, activations of the modules `wanted` in the order of computation, and updated collections, as numpy.
 
@@ -29,6 +35,12 @@ def run_case(
         jnp.asarray(to_flax(x, layout), dtype if is_floating(x) else None)
         for x, layout in zip(case.inputs, reference.inputs, strict=True)
     ]
+    for i, (x, shape, layout) in enumerate(zip(inputs, reference.example(arguments), reference.inputs, strict=True)):
+        if x.ndim != len(shape) or x.shape[-1] != shape[-1]:
+            raise CaseError(
+                f'input/{i}: expected {len(shape)} dimensions ({layout}) and {shape[-1]} channels, '
+                f'got shape {case.inputs[i].shape}'
+            )
     order = []
 
     def call(variables, inputs):

@@ -58,6 +58,13 @@ def save_reference_case(
 
     get_reference(reference).signature.bind(reference, arguments)
     inputs = (inputs,) if isinstance(inputs, torch.Tensor) else tuple(inputs)
+    if not all(isinstance(x, torch.Tensor) for x in inputs):
+        raise CaseError(f'inputs: expected torch tensors, got {[type(x).__name__ for x in inputs]}')
+    # JSON holds no module and no numpy scalar.
+    arguments = {
+        name: type(value).__name__ if isinstance(value, torch.nn.Module) else _plain(value)
+        for name, value in arguments.items()
+    }
     module = copy.deepcopy(module).train(train)
     if train:
         _refuse_dropout(module, torch)
@@ -82,16 +89,25 @@ def save_reference_case(
     return case
 
 
+def _plain(value):
+    return value.item() if isinstance(value, np.generic) else value
+
+
 def _refuse_dropout(module, torch):
     kinds = (torch.nn.modules.dropout._DropoutNd,)
     active = [name for name, m in module.named_modules() if isinstance(m, kinds) and m.p > 0]
     if active:
-        raise CaseError(f'training mode with random dropout in {active}: it cannot be reproduced; set its p to 0')
+        raise CaseError(
+            f'training mode with random dropout in {active}: it cannot be reproduced; build the '
+            f'module without it and say so in `arguments` (such as dropout_rate=0)'
+        )
 
 
 def _temperature(module, temperature):
     holders = [m for m in module.modules() if isinstance(getattr(m, 'temperature', None), int | float)]
     if temperature is not None:
+        if not 0 < temperature < float('inf'):
+            raise CaseError(f'temperature: expected a finite number > 0, got {temperature}')
         if not holders and temperature != 1.0:
             raise CaseError(f'temperature: no submodule has an attribute of that name, expected 1.0, got {temperature}')
         for holder in holders:

@@ -77,7 +77,7 @@ def _verify(case, tolerance, dtype):
         names = ModuleNames(reference, arguments)
         found = {name: names.find(name) for name in case.activations}
         wanted = {path for path, _ in filter(None, found.values())}
-        outputs, recorded, updated = run_case(module, variables, case, reference, jnp.dtype(dtype), wanted)
+        outputs, recorded, updated = run_case(module, variables, case, reference, arguments, jnp.dtype(dtype), wanted)
     if len(outputs) != len(case.outputs):
         raise CaseError(f'{case.reference} returns {len(outputs)} output(s), the case has {len(case.outputs)}')
     layouts = reference.outputs

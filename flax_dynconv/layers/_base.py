@@ -9,7 +9,7 @@ from flax import linen as nn
 from jax import lax
 
 from flax_dynconv.layers._arrays import add_bias, flatten_batch, restore_batch, stacked
-from flax_dynconv.layers._conv_fields import ConvFields
+from flax_dynconv.layers._conv_fields import ConvFields, is_int
 from flax_dynconv.ops import mixture_conv
 
 
@@ -28,7 +28,7 @@ class MixingConv(ConvFields, kw_only=True):
         """(*batch, *spatial, C) as (B, *spatial, C), and the batch axes: none, one or several, as in `nn.Conv`."""
         x = jnp.asarray(x)
         self.check_input(x)
-        if self.num_kernels < 1:
+        if not is_int(self.num_kernels) or self.num_kernels < 1:
             raise ValueError(f'num_kernels: expected an int >= 1, got {self.num_kernels!r}')
         batch = x.shape[: x.ndim - len(self.kernel_shape) - 1]
         return flatten_batch(x, batch), batch
@@ -58,10 +58,11 @@ class MixingConv(ConvFields, kw_only=True):
 
     def kernel_weights(self, x, batch, routing, default, shape, **settings):
         """The weights (B, *shape) of the kernels, given with the batch axes or computed by the routing module; sown."""
+        layout = '(*batch, K)' if len(shape) == 1 else '(*batch, K, Cout)'
         if routing is None:
-            weights = self.routing_module(default, **settings)(x)
+            made = self.routing_module(default, **settings)(x)
+            weights = self.check_routing(made, x.shape[:1], shape, layout, name='output of router')
         else:
-            layout = '(*batch, K)' if len(shape) == 1 else '(*batch, K, Cout)'
             weights = self.check_routing(routing, batch, shape, layout)
         self.sow_attention(batch, kernel=weights)
         return weights
@@ -92,8 +93,9 @@ class MixingConv(ConvFields, kw_only=True):
         x = x.astype(nn.dtypes.canonicalize_dtype(*arrays, dtype=self.dtype))
         y = mixture_conv(x, kernel, weights, **(self.operator_settings() | settings))
         if bias is not None and bias.ndim == 2:
-            # Mixed at full precision, like the kernels.
-            bias = jnp.matmul(weights, bias.astype(weights.dtype), precision=lax.Precision.HIGHEST)
+            # Mixed like the kernels: at least in float32 and in the computation dtype, at full precision.
+            acc = jnp.promote_types(x.dtype, jnp.float32)
+            bias = jnp.matmul(weights.astype(acc), bias.astype(acc), precision=lax.Precision.HIGHEST)
         return restore_batch(add_bias(y, bias), batch)
 
     def operator_settings(self):

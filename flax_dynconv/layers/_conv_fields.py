@@ -1,5 +1,6 @@
 """The leading fields of `nn.Conv` and the checks of a layer that has them."""
 
+import numbers
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -7,6 +8,11 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 PaddingLike = str | int | Sequence[int | tuple[int, int]]
+
+
+def is_int(value) -> bool:
+    """Python's and NumPy's integers, not bool."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 class ConvFields(nn.Module):
@@ -30,18 +36,19 @@ class ConvFields(nn.Module):
     @property
     def kernel_shape(self) -> tuple[int, ...]:
         """`kernel_size` as a tuple; an int means one spatial dimension, as in `nn.Conv`."""
-        return (self.kernel_size,) if isinstance(self.kernel_size, int) else tuple(self.kernel_size)
+        return (int(self.kernel_size),) if is_int(self.kernel_size) else tuple(self.kernel_size)
 
     def check_input(self, x) -> None:
         """Refuse what these layers cannot do, with the argument's name, what was expected and what came."""
-        size = self.kernel_shape
-        if not size or not all(isinstance(k, int) and k >= 1 for k in size):
+        size = self.kernel_size
+        size = (size,) if is_int(size) else tuple(size) if isinstance(size, Sequence) else ()
+        if not size or not all(is_int(k) and k >= 1 for k in size):
             raise ValueError(f'kernel_size: expected an int or ints, each >= 1, got {self.kernel_size!r}')
-        if self.features < 1:
+        if not is_int(self.features) or self.features < 1:
             raise ValueError(f'features: expected an int >= 1, got {self.features!r}')
         if self.mask is not None:
             raise ValueError('mask: expected None, a masked kernel is not supported by dynamic convolutions')
-        if isinstance(self.kernel_size, int) and x.ndim == 4:
+        if is_int(self.kernel_size) and x.ndim == 4:
             k = self.kernel_size
             raise ValueError(
                 f'kernel_size: expected a tuple of 2 ints, such as ({k}, {k}), for the 4-D input {x.shape}, got the '
@@ -53,7 +60,7 @@ class ConvFields(nn.Module):
                 f'{size}, got shape {x.shape}'
             )
         groups = self.feature_group_count
-        if groups < 1 or x.shape[-1] % groups:
+        if not is_int(groups) or groups < 1 or x.shape[-1] % groups:
             raise ValueError(
                 f'feature_group_count: expected a divisor of the {x.shape[-1]} input channels, got {groups}'
             )

@@ -24,7 +24,7 @@ class AttendedConv(MixingConv, kw_only=True):
             weights = jnp.ones((x.shape[0], 1), jnp.float32)
             if attention.spatial is None and self.implementation is None:
                 # One kernel for all samples and taps: the static convolution of the scaled input.
-                settings['implementation'] = 'features_in'
+                settings['implementation'] = 'features_out'
         return self.convolve(x, batch, kernel, bias, weights, **settings)
 
     def check_attention(self, routing, batch, channels) -> ODConvAttention:

@@ -115,7 +115,7 @@ class ODConvRouting(Routing, kw_only=True):
             return BatchNorm(use_running_average=averages, name='norm', **settings)(h)
         norm = self.norm(name='norm')
         # BatchNorm warns by itself; nn.BatchNorm, which a network may inject, does not.
-        training = type(norm) is nn.BatchNorm and norm.use_running_average is False and not self.is_initializing()
-        if training and isinstance(h.shape[0], int) and h.shape[0] == 1:
+        training = type(norm) is nn.BatchNorm and norm.use_running_average is False and norm.axis_name is None
+        if training and not self.is_initializing() and isinstance(h.shape[0], int) and h.shape[0] == 1:
             warn_single_value()
         return norm(h).astype(h.dtype)

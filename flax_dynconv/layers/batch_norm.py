@@ -15,12 +15,14 @@ class BatchNorm(nn.BatchNorm):
     y = (x - mean) / sqrt(var + epsilon) * scale + bias, with mean and (biased) var of the batch in training, and
     running' = momentum * running + (1 - momentum) * var * n / (n - 1), n values per channel.
 
-    Fields, parameters and collections are those of `nn.BatchNorm`, which stores the biased variance: the outputs in
-    training are equal, the running variances differ by n / (n - 1). That is much where n is small: a routing's norm
-    sees one value per sample. PyTorch's `momentum=0.1` is 0.9 here. With n = 1 there is nothing to estimate: the
-    batch variance 0 is stored, and the output is the bias, which a warning says (PyTorch refuses to train there).
+    Fields (but for one default), parameters and collections are those of `nn.BatchNorm`, which stores the biased
+    variance: the outputs in training are equal, the running variances differ by n / (n - 1). That is much where n is
+    small: a routing's norm sees one value per sample. PyTorch's `momentum=0.1` is 0.9 here. With n = 1 there is
+    nothing to estimate: the batch variance 0 is stored, and the output is the bias, which a warning says (PyTorch
+    refuses to train there).
 
     Attributes:
+      use_fast_variance: False here, so that the variance keeps its digits where the mean is large, as PyTorch's does.
       unbiased: store var * n / (n - 1) (the default); False stores what `nn.BatchNorm` does.
 
     >>> import jax, jax.numpy as jnp
@@ -36,6 +38,8 @@ class BatchNorm(nn.BatchNorm):
     Source: Ioffe & Szegedy (ICML 2015); running statistics as `torch.nn.BatchNorm2d`.
     """
 
+    # In two passes: E[x^2] - E[x]^2 cancels where the mean is large against the deviation, as after pooling.
+    use_fast_variance: bool = False
     unbiased: bool = True
 
     @nn.compact

@@ -66,7 +66,7 @@ class ODConv(AttendedConv, kw_only=True):
         x, batch = self.split_batch(x)
         kernel, bias = self.declare_kernel(x), self.declare_bias()
         if routing is None:
-            attention = self.attend(x)
+            attention = self.check_attention(self.attend(x), x.shape[:1], x.shape[-1])
         else:
             attention = self.check_attention(routing, batch, x.shape[-1])
         return self.convolve_attended(x, batch, kernel, bias, attention)

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from flax import traverse_util
 from flax.core import FrozenDict
@@ -16,7 +17,10 @@ NAME = 'value'
 def read_temperature(module: nn.Module) -> jax.Array | float:
     """The module's temperature: created as 1.0 by `init`, read where it is given, else 1.0."""
     if module.has_variable(COLLECTION, NAME):
-        return module.get_variable(COLLECTION, NAME)
+        value = module.get_variable(COLLECTION, NAME)
+        if not isinstance(value, jax.core.Tracer) and not (np.asarray(value) > 0).all():
+            raise ValueError(f'temperature: expected a value > 0, got {value}')
+        return value
     if module.is_initializing() and module.is_mutable_collection(COLLECTION):
         return module.variable(COLLECTION, NAME, jnp.ones, (), jnp.float32).value
     return 1.0

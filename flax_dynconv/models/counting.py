@@ -47,6 +47,8 @@ def count(model, *inputs, **kwargs):
     (296, 7200)
     """
     rows = {}
+    # What is no array (a mode, a flag) stays as it is: traced, a network could not decide by it.
+    leading = tuple(value if _is_static(value) else None for value in inputs)
     arrays = {name: value for name, value in kwargs.items() if hasattr(value, 'shape')}
     settings = {name: value for name, value in kwargs.items() if name not in arrays}
 
@@ -64,10 +66,12 @@ def count(model, *inputs, **kwargs):
 
     def init(inputs, arrays):
         rngs = {name: jax.random.key(0) for name in ('params', 'dropout')}
+        inputs = tuple(traced if fixed is None else fixed for traced, fixed in zip(inputs, leading, strict=True))
         with nn.intercept_methods(record):
             return model.init(rngs, *inputs, **arrays, **settings)
 
-    params = jax.eval_shape(init, inputs, arrays).get('params', {})
+    traced = tuple(None if _is_static(value) else value for value in inputs)
+    params = jax.eval_shape(init, traced, arrays).get('params', {})
     batch = _batch(inputs)
     layers = []
     for path, row in rows.items():
@@ -112,6 +116,10 @@ def _total(module, x_shape, y_shape):
         return module.multiply_adds(x_shape, y_shape) * math.prod(y_shape[: -1 - spatial])
     rule = next((rule for kind, rule in _RULES if isinstance(module, kind)), None)
     return 0 if rule is None else rule(module, x_shape, y_shape)
+
+
+def _is_static(value):
+    return isinstance(value, bool | int | float | str)
 
 
 def _batch(inputs):

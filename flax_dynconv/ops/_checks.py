@@ -1,5 +1,7 @@
 """The checks and error messages that all operators share."""
 
+import numbers
+
 import jax
 import jax.numpy as jnp
 
@@ -33,7 +35,7 @@ def same_size(a, b) -> bool:
 
 def check_groups(in_features: int, group_features: int, out_features: int, groups: int, name: str) -> None:
     """Refuse channels that do not fit the feature groups."""
-    if not isinstance(groups, int) or groups < 1:
+    if not isinstance(groups, numbers.Integral) or groups < 1:
         raise ValueError(f'feature_group_count: expected an int >= 1, got {groups!r}')
     if in_features % groups:
         raise ValueError(f'feature_group_count: expected a divisor of the {in_features} channels of x, got {groups}')
@@ -50,5 +52,5 @@ def check_groups(in_features: int, group_features: int, out_features: int, group
 
 def check_implementation(name: str | None, known: dict) -> None:
     """Refuse a name that no implementation has."""
-    if name is not None and name not in known:
+    if name is not None and (not isinstance(name, str) or name not in known):
         raise ValueError(f'implementation: expected None or one of {sorted(known)}, got {name!r}')

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 
 PADDING_MODES = {'zeros': 'constant', 'reflect': 'reflect', 'replicate': 'edge', 'circular': 'wrap'}
-STRING_PADDINGS = ('SAME', 'VALID', 'CIRCULAR', 'REFLECT', 'CAUSAL')
+STRING_PADDINGS = ('SAME', 'SAME_LOWER', 'VALID', 'CIRCULAR', 'REFLECT', 'CAUSAL')
 
 Pads = tuple[tuple[int, int], ...]
 
@@ -46,7 +46,7 @@ class ConvSpec:
     def padded_spatial(self) -> tuple[int, ...]:
         """Spatial shape of the input after its dilation and padding."""
         sizes = zip(self.in_spatial, self.input_dilation, self.padding, strict=True)
-        return tuple((n - 1) * d + 1 + lo + hi for n, d, (lo, hi) in sizes)
+        return tuple(max(0, (n - 1) * d + 1) + lo + hi for n, d, (lo, hi) in sizes)
 
     @property
     def num_taps(self) -> int:
@@ -132,13 +132,13 @@ class ConvSpec:
 
 def per_dimension(value, ndim: int, name: str, minimum: int) -> tuple[int, ...]:
     """An int, or one int per spatial dimension, as a tuple; each at least `minimum`."""
-    values = (value,) * ndim if _is_int(value) else tuple(value) if isinstance(value, Sequence) else None
-    if values is None or len(values) != ndim or not all(_is_int(v) and v >= minimum for v in values):
+    values = (value,) * ndim if is_int(value) else tuple(value) if isinstance(value, Sequence) else None
+    if values is None or len(values) != ndim or not all(is_int(v) and v >= minimum for v in values):
         raise ValueError(f'{name}: expected an int or {ndim} ints, each >= {minimum}, got {value!r}')
     return tuple(map(int, values))
 
 
-def _is_int(value) -> bool:
+def is_int(value) -> bool:
     """Python's and NumPy's integers, not bool."""
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
@@ -146,7 +146,7 @@ def _is_int(value) -> bool:
 def resolve_padding(padding, mode: str, in_spatial, kernel_size, strides, input_dilation, kernel_dilation):
     """Explicit amounts and the mode, for every way of writing a padding. Strings mean what they mean in `nn.Conv`."""
     ndim = len(in_spatial)
-    if mode not in PADDING_MODES:
+    if not isinstance(mode, str) or mode not in PADDING_MODES:
         raise ValueError(f'padding_mode: expected one of {sorted(PADDING_MODES)}, got {mode!r}')
     extent = [(k - 1) * d + 1 for k, d in zip(kernel_size, kernel_dilation, strict=True)]
     if isinstance(padding, str):
@@ -161,13 +161,13 @@ def resolve_padding(padding, mode: str, in_spatial, kernel_size, strides, input_
             if ndim != 1:
                 raise ValueError(f"padding: 'CAUSAL' expects 1 spatial dimension, got {ndim}")
             return ((extent[0] - 1, 0),), mode
-        dilated = [(n - 1) * d + 1 for n, d in zip(in_spatial, input_dilation, strict=True)]
+        dilated = [max(0, (n - 1) * d + 1) for n, d in zip(in_spatial, input_dilation, strict=True)]
         return tuple(lax.padtype_to_pads(dilated, extent, strides, name)), mode
-    amounts = (padding,) * ndim if _is_int(padding) else padding
+    amounts = (padding,) * ndim if is_int(padding) else padding
     if not isinstance(amounts, Sequence):
         raise ValueError(f'padding: expected a string, an int, or {ndim} ints or pairs of ints, got {padding!r}')
-    pads = tuple((p, p) if _is_int(p) else tuple(p) if isinstance(p, Sequence) else () for p in amounts)
-    if len(pads) != ndim or not all(len(p) == 2 and all(map(_is_int, p)) for p in pads):
+    pads = tuple((p, p) if is_int(p) else tuple(p) if isinstance(p, Sequence) else () for p in amounts)
+    if len(pads) != ndim or not all(len(p) == 2 and all(map(is_int, p)) for p in pads):
         raise ValueError(f'padding: expected a string, an int, or {ndim} ints or pairs of ints, got {padding!r}')
     return tuple((int(lo), int(hi)) for lo, hi in pads), mode
 

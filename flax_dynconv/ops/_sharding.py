@@ -14,16 +14,24 @@ from jax.sharding import AxisType, PartitionSpec
 
 def over_batch(function, batched, shared):
     """function(*batched, *shared): batched arrays have the batch as first axis, shared ones do not (None allowed)."""
-    axes = _explicit_batch_axes(batched[0])
-    if axes is None:
-        return function(*_same_varying((*batched, *shared)))
+    operands = (*batched, *shared)
+    if not any(_explicitly_sharded(o) for o in operands if o is not None):
+        return function(*_same_varying(operands))
+    spec = jax.typeof(batched[0]).sharding.spec
+    axes = spec[0] if len(spec) else None
     specs = (*(PartitionSpec(axes) for _ in batched), *(PartitionSpec() for _ in shared))
     operands = [
         None if array is None else jax.sharding.reshard(array, spec)
-        for array, spec in zip((*batched, *shared), specs, strict=True)
+        for array, spec in zip(operands, specs, strict=True)
     ]
+    if axes is None:
+        return function(*operands)
+    # Only over the batch's axes: over the others everything is whole, and gradients need no sum.
     # Without the check, the transposed map sums the gradients of the replicated operands over the mesh by itself.
-    return jax.shard_map(function, in_specs=specs, out_specs=PartitionSpec(axes), check_vma=False)(*operands)
+    names = {axes} if isinstance(axes, str) else set(axes)
+    return jax.shard_map(function, in_specs=specs, out_specs=PartitionSpec(axes), axis_names=names, check_vma=False)(
+        *operands
+    )
 
 
 def replicated(array):
@@ -32,19 +40,19 @@ def replicated(array):
     A bank that is sharded over its own axes (fsdp) is then gathered once, instead of the per-sample kernels that are
     mixed from it.
     """
+    if not isinstance(array, jax.core.Tracer):
+        return array  # Eager arrays are where they are, perhaps outside the mesh.
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty or set(mesh.axis_types) != {AxisType.Auto}:
         return array
     return lax.with_sharding_constraint(array, PartitionSpec())
 
 
-def _explicit_batch_axes(x):
-    """The mesh axes that shard the first axis of x, if the mesh has Explicit axes; None where nothing is to be done."""
-    sharding = jax.typeof(x).sharding
-    mesh = sharding.mesh
-    if mesh.empty or AxisType.Explicit not in mesh.axis_types:
-        return None
-    return sharding.spec[0] if len(sharding.spec) else None
+def _explicitly_sharded(array) -> bool:
+    """Whether a mesh with Explicit axes shards any axis of the array."""
+    sharding = jax.typeof(array).sharding
+    explicit = not sharding.mesh.empty and AxisType.Explicit in sharding.mesh.axis_types
+    return explicit and any(axes is not None for axes in sharding.spec)
 
 
 def _varying(array):

@@ -82,6 +82,8 @@ def evaluate(folder):
         }
     except (KeyError, TypeError, IndexError) as error:
         raise ValueError(f'{folder}/{run_folder.RESULTS} was not written by a training run: {error!r}') from error
+    if not recorded:
+        raise ValueError(f'{folder}/{run_folder.RESULTS} was not written by a training run: it names no network')
     task = create_task(settings.task)
     figures = {}
     for role, (name, summary) in recorded.items():

@@ -45,7 +45,7 @@ def read_results(path):
         raise FileNotFoundError(f'{path} holds no finished run: there is no {RESULTS} in it')
     try:
         return json.loads(file.read_text())
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f'{file} is not valid JSON: {error}') from error
 
 

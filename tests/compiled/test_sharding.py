@@ -79,6 +79,71 @@ def test_forms_that_gather_under_jit_do_not_under_explicit_axes(implementation):
         assert collectives(f.lower(x, kernel).compile()) == {}
 
 
+@pytest.mark.parametrize('mode', MODES)
+def test_batch_over_one_of_two_mesh_axes(mode):
+    """The other axis holds whole copies: gradients of sharded operands need no sum over it."""
+    program = PROGRAMS['mixture_all_scales']
+    forward, backward, actual, expected = compile_both(program, mode, (4, 2), ('data', 'model'), 'data')
+    assert collectives(forward) == {}
+    assert set(collectives(backward)) == {'all-reduce'}
+    if mode == 'explicit':
+        assert collectives(backward) == {'all-reduce': 1}
+    jax.tree.map(assert_close, actual, expected)
+
+
+def test_explicit_axes_that_do_not_shard_the_batch():
+    """A bank sharded over its output channels is gathered; the result is the same."""
+    program = PROGRAMS['mixture_all_scales']
+    arrays = program.arrays()
+    with jax.set_mesh(jax.make_mesh((8,), ('model',), axis_types=(AxisType.Explicit,))):
+        spec = {'kernels': P(None, None, None, None, 'model')}
+        placed = [jax.device_put(a, spec.get(n, P())) for n, a in zip(program.shapes, arrays, strict=True)]
+        actual = jax.jit(program)(*placed)
+    assert_close(actual, program(*arrays))
+
+
+def test_the_definition_runs_under_explicit_axes():
+    program = PROGRAMS['mixture']
+    arrays = program.arrays()
+    with jax.set_mesh(jax.make_mesh((8,), ('data',), axis_types=(AxisType.Explicit,))):
+        x, kernels, weights = arrays
+        x, weights = jax.device_put((x, weights), P('data'))
+        y = jax.jit(lambda *a: ops.mixture_conv(*a, implementation='reference'))(x, kernels, weights)
+    assert_close(y, program(*arrays))
+
+
+def test_eager_calls_inside_a_mesh_take_arrays_from_outside_it():
+    program = PROGRAMS['mixture']
+    arrays = program.arrays()
+    expected = program(*arrays)
+    with jax.set_mesh(jax.make_mesh((8,), ('data',), axis_types=(AxisType.Auto,))):
+        assert_close(program(*arrays), expected)
+
+
+@pytest.mark.parametrize('name', ['per_sample', 'mixture_all_scales'])
+def test_vmapped_single_samples_hold_no_gather(name):
+    """A batch of one is a static convolution; under vmap that must not become a grouped one."""
+    program = PROGRAMS[name]
+    arrays = program.arrays()
+    mesh = jax.make_mesh((8,), ('data',), axis_types=(AxisType.Auto,))
+    shardings = [NamedSharding(mesh, P() if n in program.shared else P('data')) for n in program.shapes]
+    axes = [None if n in program.shared else 0 for n in program.shapes]
+
+    def single(*sample):
+        whole = (a if n in program.shared else a[None] for n, a in zip(program.shapes, sample, strict=True))
+        return program(*whole)[0]
+
+    vmapped = jax.vmap(single, axes)
+    gradient = jax.grad(lambda *a: (vmapped(*a) ** 2).sum(), tuple(range(len(arrays))))
+    forward = jax.jit(vmapped, in_shardings=shardings).lower(*arrays).compile()
+    backward = jax.jit(gradient, in_shardings=shardings).lower(*arrays).compile()
+    assert collectives(forward) == {}
+    assert set(collectives(backward)) <= {'all-reduce'}
+    assert_close(forward(*arrays), program(*arrays))
+    expected = jax.jit(jax.grad(loss(program), tuple(range(len(arrays)))))(*arrays)
+    jax.tree.map(assert_close, backward(*arrays), expected)
+
+
 def test_inside_a_users_shard_map_the_bank_gradient_is_summed():
     program = PROGRAMS['mixture_all_scales']
     arrays = program.arrays()

@@ -213,3 +213,30 @@ def test_temperature_where_there_is_none():
     golden = Golden('condconv_k3_bias')
     with pytest.raises(ConversionError, match=r'temperature: timm\.CondConv2d has none, expected 1\.0, got 2'):
         from_torch('timm.CondConv2d', golden.state, golden.meta['arguments'], temperature=2)
+
+
+def test_a_prefix_on_all_keys_is_one_short_message():
+    prefixed = {f'module.{key}': value for key, value in od_state().items()}
+    with pytest.raises(ConversionError, match=r"its keys begin with 'module\.'.*remove the prefix") as caught:
+        from_torch(OD, prefixed, ARGUMENTS)
+    assert len(str(caught.value)) < 300
+
+
+def test_a_state_dict_inside_a_checkpoint_is_named():
+    with pytest.raises(ConversionError, match=r"give that one, state_dict\['state_dict'\]"):
+        from_torch(OD, {'epoch': 3, 'state_dict': od_state()}, ARGUMENTS)
+
+
+def test_weights_are_copies():
+    state = {key: np.array(value) for key, value in od_state().items()}
+    _, variables = from_torch(OD, state, ARGUMENTS)
+    before = jax.tree.map(np.array, variables)
+    for value in state.values():
+        value += 1
+    jax.tree.map(np.testing.assert_array_equal, variables, before)
+
+
+def test_statistics_stay_float32_beside_half_parameters():
+    _, variables = from_torch(OD, od_state(), ARGUMENTS, param_dtype=jnp.bfloat16)
+    assert {leaf.dtype for leaf in jax.tree.leaves(variables['params'])} == {jnp.dtype(jnp.bfloat16)}
+    assert {leaf.dtype for leaf in jax.tree.leaves(variables['batch_stats'])} == {np.dtype(np.float32)}

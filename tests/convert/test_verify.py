@@ -176,7 +176,11 @@ def test_names_of_modules_in_networks():
         (changed(SMALL, arguments={'in_planes': 6}), "missing argument 'out_planes'; missing argument 'kernel_size'"),
         (changed(SMALL, inputs=SMALL.inputs * 2), r'takes 1 input\(s\), the case has 2'),
         (changed(SMALL, outputs=SMALL.outputs * 2), r'returns 1 output\(s\), the case has 2'),
-        (changed(SMALL, inputs=(SMALL.inputs[0][:, :5],)), 'the Flax module refused the inputs'),
+        (
+            changed(SMALL, inputs=(SMALL.inputs[0][:, :5],)),
+            r'input/0: expected 3 dimensions \(channels_first\) and 6 channels, got shape \(3, 5, 11\)',
+        ),
+        (changed(SMALL, inputs=(SMALL.inputs[0][0],)), 'input/0: expected 3 dimensions'),
         (with_weight(SMALL, 'bias', np.full((4, 10), np.nan)), "'bias': 40 of 40 values are NaN or infinite"),
         (with_weight(SMALL, 'bias', np.zeros((10, 4))), r"'bias': expected shape \(4, 10\), got \(10, 4\)"),
         (with_weight(SMALL, 'biases', np.zeros(4)), "unused key 'biases'"),

@@ -100,3 +100,13 @@ def test_any_users_network():
 def test_nothing_is_computed():
     """A network far too large for any memory."""
     assert count(nn.Dense(2**20), jax.ShapeDtypeStruct((1, 2**20), jnp.float32)).multiply_adds == 2**40
+
+
+def test_a_mode_may_be_positional():
+    class Net(nn.Module):
+        @nn.compact
+        def __call__(self, x, train):
+            return nn.Dense(3)(x) if train else x
+
+    assert count(Net(), jnp.zeros((2, 4)), True).multiply_adds == 12
+    assert count(Net(), jnp.zeros((2, 4)), False).multiply_adds == 0

@@ -35,7 +35,17 @@ _ACTIVATIONS = {
 }
 
 
+def _named(value):
+    """A torch module by the name of its class; what is no torch module stays."""
+    if not hasattr(value, 'state_dict'):
+        return value
+    # The only one of them with a number that changes the function.
+    slope = getattr(value, 'negative_slope', 0.01)
+    return type(value).__name__ if slope == 0.01 else f'{type(value).__name__}(negative_slope={slope})'
+
+
 def _act(value):
+    value = _named(value)
     if callable(value) or (isinstance(value, bool | str | None) and value in _ACTIVATIONS):
         return None
     return f'true, false, null or one of {[name for name in _ACTIVATIONS if isinstance(name, str)]}'
@@ -102,7 +112,8 @@ def _fields(args):
 
 
 def _build(args, dtype, param_dtype):
-    act = args['act'] if callable(args['act']) else _ACTIVATIONS[args['act']]
+    act = _named(args['act'])
+    act = act if callable(act) else _ACTIVATIONS[act]
     return ODConvNormAct(**_fields(args), act=act, **dtype_fields(dtype, param_dtype))
 
 

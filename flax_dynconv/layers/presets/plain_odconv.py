@@ -100,7 +100,8 @@ class PlainODConv(AttendedConv, kw_only=True):
         kernel, bias = self.declare_kernel(x), self.declare_bias()
         if routing is None:
             settings = {'features': self.features, 'kernel_size': self.kernel_shape, 'squeeze': self.squeeze}
-            attention = self.routing_module(PlainODConvRouting, **settings)(x)
+            made = self.routing_module(PlainODConvRouting, **settings)(x)
+            attention = self.check_attention(made, x.shape[:1], x.shape[-1])
         else:
             attention = self.check_attention(routing, batch, x.shape[-1])
         return self.convolve_attended(x, batch, kernel, bias, attention)

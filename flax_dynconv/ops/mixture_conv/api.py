@@ -127,8 +127,6 @@ def mixture_conv(
             y = _own_gradient.mixture(forms, spec, out_dtype, (x, kernels, weights, tap_scale))
         return y if output_scale is None else scale_channels(y, output_scale)
 
-    if forms[0] is reference:
-        return run(x, weights, input_scale, output_scale, tap_scale, kernels)
     batched = (x, weights, input_scale, output_scale, tap_scale)
     return _sharding.over_batch(run, batched, (_sharding.replicated(kernels),))
 
@@ -139,7 +137,7 @@ def choose(spec: ConvSpec, batch, num_kernels: int, per_output: bool, taps: bool
         return 'taps', 'taps'
     features = 'features_out' if per_output else 'features_in'
     if num_kernels == 1 and not taps:
-        return features, features
+        return 'features_out', 'features_out'
     if known_batch_of_one(batch):
         return 'loop', 'loop'
     # On TPU per-sample kernels are 5 to 80 times a static convolution; features are exactly K times.

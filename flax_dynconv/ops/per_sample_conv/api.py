@@ -42,8 +42,8 @@ def per_sample_conv(
       x: (B, *spatial, Cin), 1 to 3 spatial dimensions, floating.
       kernel: (B, *kernel_size, Cin / feature_group_count, Cout), floating; cast to the dtype of x.
       strides, input_dilation, kernel_dilation: an int, or one int per spatial dimension.
-      padding: 'SAME', 'VALID', 'CIRCULAR', 'REFLECT', 'CAUSAL' (1-D) as in `nn.Conv`; an int; ints or (low, high)
-        pairs, one per spatial dimension.
+      padding: 'SAME', 'SAME_LOWER', 'VALID', 'CIRCULAR', 'REFLECT', 'CAUSAL' (1-D) as in `nn.Conv`; an int; ints or
+        (low, high) pairs, one per spatial dimension.
       padding_mode: what the amounts are filled with: 'zeros', 'reflect', 'replicate' or 'circular'.
       feature_group_count: groups as in `lax.conv_general_dilated`; Cin makes it depthwise, with any multiplier.
       precision: as in `lax.conv_general_dilated`.
@@ -88,8 +88,9 @@ def per_sample_conv(
     if is_empty(spec, x):
         return jnp.zeros((x.shape[0], *spec.out_spatial, spec.out_features), out_dtype)
     if form is reference:
-        return reference.apply(spec, out_dtype, x, kernel)
-    run = functools.partial(_bilinear.apply, form, spec, out_dtype)
+        run = functools.partial(reference.apply, spec, out_dtype)
+    else:
+        run = functools.partial(_bilinear.apply, form, spec, out_dtype)
     return _sharding.over_batch(run, (x, kernel.astype(x.dtype)), ())
 
 
@@ -130,7 +131,7 @@ def prepare(
         padding=tuple(map(tuple, pads)),
         input_dilation=input_dilation,
         kernel_dilation=kernel_dilation,
-        groups=groups,
+        groups=int(groups),
         precision=precision,
     )
     return x, spec
