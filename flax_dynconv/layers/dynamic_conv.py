@@ -46,6 +46,8 @@ class DynamicConvRouting(Routing, kw_only=True):
         """(B, *spatial, C) or (B, C) to attentions (B, K)."""
         x = self.pool(x)
         channels = x.shape[-1]
+        if not self.reduction >= 0:
+            raise ValueError(f'reduction: expected a number >= 0, got {self.reduction}')
         hidden = self.num_kernels if channels == 3 else int(channels * self.reduction) + 1
         x = nn.relu(self.linear(x, hidden, 'hidden', self.kernel_init, use_bias=False))
         logits = self.linear(x, self.num_kernels, 'logits', self.kernel_init, use_bias=self.use_bias)

@@ -1,5 +1,6 @@
 """The temperature of an attention: a variable of its own, absent or present, and how to set it everywhere."""
 
+import numbers
 from collections.abc import Mapping
 from typing import Any
 
@@ -50,6 +51,8 @@ def set_temperature(variables: Mapping[str, Any], value: Any) -> Mapping[str, An
     >>> set_temperature(variables, 30.0)['temperature']
     {'routing': {'value': Array(30., dtype=float32)}}
     """
+    if not isinstance(value, numbers.Real | np.generic | np.ndarray | jax.Array):
+        raise ValueError(f'value: expected a number or an array, got {value!r}')
     if jnp.ndim(value) != 0:
         raise ValueError(f'value: expected a scalar, got shape {jnp.shape(value)}')
     if not isinstance(value, jax.core.Tracer) and not float(value) > 0:

@@ -76,3 +76,10 @@ def test_a_schedule_compiles_once():
     assert len(traces) == 1
     assert_close(outputs[-1], layer.apply(at(variables, 1.0), x))
     assert not np.allclose(outputs[0], outputs[-1])
+
+
+@pytest.mark.parametrize('value', ['30', None, [30.0]])
+def test_what_is_no_number_is_refused(value):
+    variables = {'temperature': {'routing': {'value': jnp.ones(())}}}
+    with pytest.raises(ValueError, match='value: expected a number or an array, got'):
+        set_temperature(variables, value)
