@@ -34,8 +34,9 @@ def count(model, *inputs, **kwargs):
     `inputs` are arrays or `jax.ShapeDtypeStruct`s; the leading axis of the first is the batch, and multiply-adds are
     divided by its length. A convolution costs H' * W' * P for a kernel of P weights, a linear layer in * out at each
     position. A dynamic convolution adds its routing, K * P for mixing K kernels and one per scaled activation,
-    whichever implementation computes it. Norms, activations, pooling, additions and bare `jnp` calls count as 0; the
-    body of an `nn.scan` counts once.
+    whichever implementation computes it. Norms, activations, pooling, additions, `nn.Einsum` and bare `jnp` calls
+    count as 0; the body of an `nn.scan` or `nn.vmap` counts as one call, a module that `init` calls twice (as
+    `nn.WeightNorm` does) twice.
 
     Counted are `nn.Conv`, `nn.ConvLocal`, `nn.ConvTranspose`, `nn.Dense`, `nn.DenseGeneral`, and every module with a
     method `multiply_adds(x_shape, y_shape)`: multiply-adds per sample, without those of its submodules. The layers
