@@ -1,5 +1,6 @@
 """Parameters and multiply-adds of any Flax network, from shapes alone."""
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from typing import NamedTuple
 
 import jax
 from flax import linen as nn
+from flax.errors import ModifyScopeVariableError
 
 
 class Layer(NamedTuple):
@@ -35,8 +37,7 @@ def count(model, *inputs, **kwargs):
     divided by its length. A convolution costs H' * W' * P for a kernel of P weights, a linear layer in * out at each
     position. A dynamic convolution adds its routing, K * P for mixing K kernels and one per scaled activation,
     whichever implementation computes it. Norms, activations, pooling, additions, `nn.Einsum` and bare `jnp` calls
-    count as 0; the body of an `nn.scan` or `nn.vmap` counts as one call, a module that `init` calls twice (as
-    `nn.WeightNorm` does) twice.
+    count as 0; the body of an `nn.scan` counts once, that of an `nn.vmap` as often as it runs.
 
     Counted are `nn.Conv`, `nn.ConvLocal`, `nn.ConvTranspose`, `nn.Dense`, `nn.DenseGeneral`, and every module with a
     method `multiply_adds(x_shape, y_shape)`: multiply-adds per sample, without those of its submodules. The layers
@@ -62,17 +63,28 @@ def count(model, *inputs, **kwargs):
         x = args[0] if args else next(iter(kwargs.values()), None)
         if hasattr(y, 'shape'):
             row['output'] = tuple(y.shape)
-            row['total'] += _total(module, tuple(getattr(x, 'shape', ())), tuple(y.shape))
+            row['total'] += _total(module, tuple(getattr(x, 'shape', ())), tuple(y.shape)) * _copies(y)
         return y
 
+    def whole(inputs):
+        return tuple(traced if fixed is None else fixed for traced, fixed in zip(inputs, leading, strict=True))
+
     def init(inputs, arrays):
-        rngs = {name: jax.random.key(0) for name in ('params', 'dropout')}
-        inputs = tuple(traced if fixed is None else fixed for traced, fixed in zip(inputs, leading, strict=True))
+        return model.init(_rngs(), *whole(inputs), **arrays, **settings)
+
+    def call(mutable, variables, inputs, arrays):
+        # A call, not `init`, which may run a module more than once (nn.WeightNorm's does).
         with nn.intercept_methods(record):
-            return model.init(rngs, *inputs, **arrays, **settings)
+            return model.apply(variables, *whole(inputs), rngs=_rngs(), mutable=mutable, **arrays, **settings)
 
     traced = tuple(None if _is_static(value) else value for value in inputs)
-    params = jax.eval_shape(init, traced, arrays).get('params', {})
+    variables = jax.eval_shape(init, traced, arrays)
+    try:
+        jax.eval_shape(functools.partial(call, False), variables, traced, arrays)
+    except ModifyScopeVariableError:  # The arguments ask for training: it may write.
+        rows.clear()
+        jax.eval_shape(functools.partial(call, True), variables, traced, arrays)
+    params = nn.meta.unbox(variables).get('params', {})
     batch = _batch(inputs)
     layers = []
     for path, row in rows.items():
@@ -117,6 +129,19 @@ def _total(module, x_shape, y_shape):
         return module.multiply_adds(x_shape, y_shape) * math.prod(y_shape[: -1 - spatial])
     rule = next((rule for kind, rule in _RULES if isinstance(module, kind)), None)
     return 0 if rule is None else rule(module, x_shape, y_shape)
+
+
+def _rngs():
+    return {name: jax.random.key(0) for name in ('params', 'dropout')}
+
+
+def _copies(y):
+    """How often `vmap` runs the call that gave y: inside it shapes lack the mapped axes."""
+    copies = 1
+    while isinstance(getattr(y, 'batch_dim', None), int):
+        copies *= y.val.shape[y.batch_dim]
+        y = y.val
+    return copies
 
 
 def _is_static(value):

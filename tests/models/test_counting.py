@@ -110,3 +110,40 @@ def test_a_mode_may_be_positional():
 
     assert count(Net(), jnp.zeros((2, 4)), True).multiply_adds == 12
     assert count(Net(), jnp.zeros((2, 4)), False).multiply_adds == 0
+
+
+def test_a_wrapper_that_initialises_twice_counts_once():
+    x = jnp.zeros((2, 5, 5, 4))
+    plain, wrapped = nn.Conv(8, (3, 3)), nn.WeightNorm(nn.Conv(8, (3, 3)))
+    assert count(wrapped, x).multiply_adds == count(plain, x).multiply_adds
+
+
+@pytest.mark.parametrize('layer', [nn.Dense(3), ODConv(3, (3, 3), num_kernels=2)])
+def test_vmap_over_the_batch_counts_every_example(layer):
+    class Net(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            kinds = {'params': None, 'batch_stats': None, 'temperature': None}
+            each = nn.vmap(lambda m, x: m(x[None])[0], variable_axes=kinds, split_rngs={'params': False})
+            return each(layer.copy(name='layer'), x)
+
+    x = jnp.zeros((4, 6, 6, 4))
+    assert count(Net(), x).multiply_adds == count(layer, x).multiply_adds
+
+
+def test_an_ensemble_counts_its_members():
+    members = nn.vmap(nn.Dense, in_axes=None, variable_axes={'params': 0}, split_rngs={'params': True}, axis_size=5)
+    report = count(members(3), jnp.zeros((2, 4)))
+    assert (report.parameters, report.multiply_adds) == (5 * (4 * 3 + 3), 5 * 4 * 3)
+
+
+def test_training_mode_counts_the_same():
+    class Net(nn.Module):
+        @nn.compact
+        def __call__(self, x, train=False):
+            x = nn.Conv(8, (3, 3))(x)
+            x = nn.BatchNorm(use_running_average=not train)(x)
+            return nn.Dense(3)(nn.Dropout(0.5, deterministic=not train)(x))
+
+    x = jnp.zeros((2, 5, 5, 4))
+    assert count(Net(), x, train=True) == count(Net(), x)
