@@ -37,7 +37,7 @@ class Signature(NamedTuple):
             elif target in given:
                 problems.append(f'argument {target!r} given twice, once as {name!r}')
             else:
-                given[target] = _plain(value)
+                given[target] = plain(value)
         missing = [name for name, default in self.defaults.items() if default is REQUIRED and name not in given]
         problems += [f'missing argument {name!r}' for name in missing]
         for name, check in self.checks.items():
@@ -49,10 +49,10 @@ class Signature(NamedTuple):
         return {name: given.get(name, default) for name, default in self.defaults.items()}
 
 
-def _plain(value):
+def plain(value):
     """Lists as tuples and numpy's scalars as Python's."""
     if isinstance(value, list | tuple):
-        return tuple(_plain(v) for v in value)
+        return tuple(plain(v) for v in value)
     return value.item() if isinstance(value, np.generic) else value
 
 

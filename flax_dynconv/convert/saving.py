@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from flax_dynconv.convert.api import get_reference
+from flax_dynconv.convert.arguments import plain
 from flax_dynconv.convert.arrays import as_numpy
 from flax_dynconv.convert.cases import Case, save_case
 from flax_dynconv.convert.errors import CaseError, suggestion
@@ -62,7 +63,7 @@ def save_reference_case(
         raise CaseError(f'inputs: expected torch tensors, got {[type(x).__name__ for x in inputs]}')
     # JSON holds no module and no numpy scalar.
     arguments = {
-        name: type(value).__name__ if isinstance(value, torch.nn.Module) else _plain(value)
+        name: type(value).__name__ if isinstance(value, torch.nn.Module) else plain(value)
         for name, value in arguments.items()
     }
     module = copy.deepcopy(module).train(train)
@@ -87,10 +88,6 @@ def save_reference_case(
     )
     save_case(path, case)
     return case
-
-
-def _plain(value):
-    return value.item() if isinstance(value, np.generic) else value
 
 
 def _refuse_dropout(module, torch):

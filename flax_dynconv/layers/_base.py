@@ -9,8 +9,9 @@ from flax import linen as nn
 from jax import lax
 
 from flax_dynconv.layers._arrays import add_bias, flatten_batch, restore_batch, stacked
-from flax_dynconv.layers._conv_fields import ConvFields, is_int
+from flax_dynconv.layers._conv_fields import ConvFields
 from flax_dynconv.ops import mixture_conv
+from flax_dynconv.ops._checks import is_int
 
 
 class MixingConv(ConvFields, kw_only=True):

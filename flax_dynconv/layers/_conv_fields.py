@@ -1,18 +1,14 @@
 """The leading fields of `nn.Conv` and the checks of a layer that has them."""
 
-import numbers
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
 
+from flax_dynconv.ops._checks import is_int
+
 PaddingLike = str | int | Sequence[int | tuple[int, int]]
-
-
-def is_int(value) -> bool:
-    """Python's and NumPy's integers, not bool."""
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 class ConvFields(nn.Module):

@@ -6,6 +6,11 @@ import jax
 import jax.numpy as jnp
 
 
+def is_int(value) -> bool:
+    """Python's and NumPy's integers, not bool."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
 def check_floating(name: str, array: jax.Array) -> None:
     """Refuse anything but a real floating array: an operator never promotes silently."""
     if not hasattr(array, 'dtype') or not hasattr(array, 'shape'):

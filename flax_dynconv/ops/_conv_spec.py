@@ -3,12 +3,13 @@
 import dataclasses
 import itertools
 import math
-import numbers
 from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+
+from flax_dynconv.ops._checks import is_int
 
 PADDING_MODES = {'zeros': 'constant', 'reflect': 'reflect', 'replicate': 'edge', 'circular': 'wrap'}
 STRING_PADDINGS = ('SAME', 'SAME_LOWER', 'VALID', 'CIRCULAR', 'REFLECT', 'CAUSAL')
@@ -136,11 +137,6 @@ def per_dimension(value, ndim: int, name: str, minimum: int) -> tuple[int, ...]:
     if values is None or len(values) != ndim or not all(is_int(v) and v >= minimum for v in values):
         raise ValueError(f'{name}: expected an int or {ndim} ints, each >= {minimum}, got {value!r}')
     return tuple(map(int, values))
-
-
-def is_int(value) -> bool:
-    """Python's and NumPy's integers, not bool."""
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def resolve_padding(padding, mode: str, in_spatial, kernel_size, strides, input_dilation, kernel_dilation):

@@ -7,17 +7,14 @@ import jax.numpy as jnp
 import pytest
 
 from flax_dynconv.layers import CondConv, DynamicConv, DyNetConv, ODConv
+from tests.jaxprs import equations
 
 
 def products(jaxpr):
     """The precision and operand dtypes of every matrix product in a jaxpr, inner ones too."""
-    for equation in jaxpr.eqns:
+    for equation in equations(jaxpr):
         if equation.primitive.name == 'dot_general':
             yield equation.params['precision'], {v.aval.dtype for v in equation.invars}
-        for inner in jax.tree.leaves(equation.params, is_leaf=lambda p: hasattr(p, 'eqns') or hasattr(p, 'jaxpr')):
-            inner = getattr(inner, 'jaxpr', inner)
-            if hasattr(inner, 'eqns'):
-                yield from products(inner)
 
 
 # The form is a feature form, so that every product in the program is one of routing or of mixing biases.

@@ -6,6 +6,7 @@ import pytest
 
 from flax_dynconv import ops
 from flax_dynconv.ops.mixture_conv import IMPLEMENTATIONS
+from tests.jaxprs import equations
 
 B, K, CIN, COUT = 5, 7, 3, 11
 SHAPES = {
@@ -16,16 +17,6 @@ SHAPES = {
     'output_scale': (B, COUT),
     'tap_scale': (B, 3, 3),
 }
-
-
-def equations(jaxpr):
-    """All equations of a jaxpr, inner ones too."""
-    for equation in jaxpr.eqns:
-        yield equation
-        for inner in jax.tree.leaves(equation.params, is_leaf=lambda p: hasattr(p, 'eqns') or hasattr(p, 'jaxpr')):
-            inner = getattr(inner, 'jaxpr', inner)
-            if hasattr(inner, 'eqns'):
-                yield from equations(inner)
 
 
 def program(implementation, per_output, dtype):

@@ -86,7 +86,7 @@ def test_paddings_mean_what_they_mean_in_flax(rank, padding):
 @pytest.mark.parametrize('mode', ['zeros', 'reflect', 'replicate', 'circular'])
 @pytest.mark.parametrize('rank', [1, 2, 3])
 def test_padding_modes_against_torch(mode, rank):
-    torch = pytest.importorskip('torch')
+    torch = pytest.importorskip('torch', reason='compares the oracle with torch')
     x, kernel = operands(rank, groups=2)
     pads = [(1, 2)] + [(2, 1)] * (rank - 1)
     tx, tk = (torch.tensor(a, requires_grad=True) for a in (x, kernel))
@@ -108,7 +108,7 @@ def test_padding_modes_against_torch(mode, rank):
 
 @pytest.mark.parametrize(('g', 'dilation'), list(itertools.product([1, 2, 4], [1, 2])))
 def test_per_position_against_torch_unfold(g, dilation):
-    torch = pytest.importorskip('torch')
+    torch = pytest.importorskip('torch', reason='compares the oracle with torch')
     x, kernels = draw(g, (2, 6, 5, 4), (2, 3, 3, 3, 2, g))
     tx, tk = (torch.tensor(a, requires_grad=True) for a in (x, kernels))
     pad = (dilation, 1)
