@@ -1,0 +1,62 @@
+"""Weights in which every parameter has a say, for comparing networks."""
+
+import math
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
+
+# Heads of attention and routing: three times as steep, so that samples differ.
+_HEADS = ('_fc.weight', 'attention.fc2.weight', 'routing_fn.weight', 'routing.weight', 'coefficients.weight')
+
+
+def lively(module, seed=0, inputs=None):
+    """The module in float64, every parameter and buffer drawn anew: no zero bias, no unit scale, attentions differ.
+
+    With inputs the running statistics are those of a pass over them, so that nothing fades out in evaluation mode
+    either; without, means are near 0 and variances near 1.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    module.double()
+    with torch.no_grad():
+        for path, owner in module.named_modules():
+            for name, tensor in [*owner.named_parameters(recurse=False), *owner.named_buffers(recurse=False)]:
+                noise = torch.randn(tensor.shape, generator=generator, dtype=torch.float64)
+                tensor.copy_(_draw(owner, f'{path}.{name}', tensor, noise))
+        if inputs is not None:
+            _calibrate(module, inputs)
+    return module
+
+
+def _draw(owner, name, tensor, noise):
+    if not tensor.is_floating_point():
+        return torch.full_like(tensor, 5)
+    if name.endswith('running_var') or (isinstance(owner, _BatchNorm) and name.endswith('weight')):
+        return 1 + 0.3 * noise.tanh()
+    if tensor.ndim < 2 or name.endswith('bias'):
+        return 0.2 * noise
+    gain = 3 if name.endswith(_HEADS) else math.sqrt(2)
+    return gain / math.sqrt(_fan_in(owner, tensor)) * noise
+
+
+def _fan_in(owner, tensor):
+    if isinstance(owner, (nn.Linear, _ConvNd)):
+        return tensor[0].numel()
+    if tensor.ndim == 2:  # a bank of flattened kernels, whose owner knows their shape
+        return math.prod(owner.shape[1:])
+    return tensor[0, 0].numel()  # a bank (K, Cout, Cin/g, *kernel_size)
+
+
+def _calibrate(module, inputs):
+    training = module.training
+    module.eval()
+    norms = [m for m in module.modules() if isinstance(m, _BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.train()
+        norm.momentum = 1.0
+    module(inputs)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    module.train(training)
