@@ -1,23 +1,40 @@
 """Networks that take their convolution as an argument, a dict of them by name, and a counter of their cost."""
 
 from flax_dynconv.models.counting import Layer, Report, count
+from flax_dynconv.models.efficientnet import condconv_efficientnet, efficientnet
+from flax_dynconv.models.inverted_residual import InvertedResidual, SqueezeExcite
+from flax_dynconv.models.mobile import MobileNet, Stage
+from flax_dynconv.models.mobilenet_v2 import condconv_mobilenetv2, dyconv_mobilenetv2, mobilenetv2, odconv_mobilenetv2
+from flax_dynconv.models.network import Network, batch_norm, static_conv
 from flax_dynconv.models.registry import MODELS, create_model, list_models, static_twin
 from flax_dynconv.models.residual_blocks import BasicBlock, Bottleneck
-from flax_dynconv.models.resnet import ResNet, batch_norm, static_conv
-from flax_dynconv.models.resnets import dyconv_resnet, odconv_resnet, resnet
+from flax_dynconv.models.resnet import ResNet
+from flax_dynconv.models.resnets import condconv_resnet, dyconv_resnet, odconv_resnet, resnet
 
 __all__ = [
     'MODELS',
     'BasicBlock',
     'Bottleneck',
+    'InvertedResidual',
     'Layer',
+    'MobileNet',
+    'Network',
     'Report',
     'ResNet',
+    'SqueezeExcite',
+    'Stage',
     'batch_norm',
+    'condconv_efficientnet',
+    'condconv_mobilenetv2',
+    'condconv_resnet',
     'count',
     'create_model',
+    'dyconv_mobilenetv2',
     'dyconv_resnet',
+    'efficientnet',
     'list_models',
+    'mobilenetv2',
+    'odconv_mobilenetv2',
     'odconv_resnet',
     'resnet',
     'static_conv',

@@ -4,10 +4,12 @@ import difflib
 import fnmatch
 import re
 
+from flax_dynconv.models.efficientnet import EFFICIENTNETS
+from flax_dynconv.models.mobilenet_v2 import MOBILENETS_V2
 from flax_dynconv.models.resnets import RESNETS
 
 # name -> constructor that takes num_classes, dtype and the network's other fields as keywords
-MODELS = {**RESNETS}
+MODELS = {**RESNETS, **MOBILENETS_V2, **EFFICIENTNETS}
 
 
 def create_model(name, num_classes=1000, dtype=None, **overrides):
@@ -49,7 +51,7 @@ def static_twin(name):
     >>> static_twin('odconv_resnet18_4x')
     'resnet18'
     """
-    twin = re.sub(r'^[a-z]+conv_(.+)_\d+x$', r'\1', name)
+    twin = re.sub(r'^[a-z]+conv_(.+)_\d+[ex]$', r'\1', name)
     if twin not in MODELS:
         raise ValueError(f'{name!r} has no static twin among the models')
     return twin

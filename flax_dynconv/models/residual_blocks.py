@@ -3,23 +3,32 @@
 from flax import linen as nn
 
 from flax_dynconv.models._seams import ModuleDef
+from flax_dynconv.models.network import drop_path, shared_routing
 
 
-def square_conv(conv, features, size, strides, name):
-    """A bias-free convolution with PyTorch's symmetric padding: 'SAME' would pad strided ones on one side only."""
-    pad = (size - 1) // 2
+def square_conv(conv, features, size, strides, name, dilation=1, groups=1, padding=None):
+    """A bias-free convolution with PyTorch's symmetric padding: 'SAME' would pad strided ones on one side only.
+
+    `padding`, if given, replaces that: 'SAME' is TensorFlow's.
+    """
+    pad = dilation * (size - 1) // 2
     return conv(
         features=features,
         kernel_size=(size, size),
         strides=(strides, strides),
-        padding=((pad, pad), (pad, pad)),
+        padding=((pad, pad), (pad, pad)) if padding is None else padding,
+        kernel_dilation=(dilation, dilation),
+        feature_group_count=groups,
         use_bias=False,
         name=name,
     )
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut: y = act(x' + bn2(conv2(act(bn1(conv1(x)))))), x' projected if it must be."""
+    """Two 3x3 convolutions and a shortcut: y = act(x' + bn2(conv2(act(bn1(conv1(x)))))), x' projected if it must be.
+
+    As torchvision's block but for `dilation`, which that one refuses: it dilates both convolutions.
+    """
 
     features: int
     strides: int
@@ -28,17 +37,22 @@ class BasicBlock(nn.Module):
     act: ModuleDef
     downsample_conv: ModuleDef
     stride_in_1x1: bool = False  # of no meaning here; there so that both blocks are built alike
+    dilation: int = 1
+    router: ModuleDef | None = None
+    drop_path: float = 0.0
+    train: bool = False
 
     expansion = 1
 
     @nn.compact
     def __call__(self, x):
         """(B, H, W, C) to (B, H / strides, W / strides, features)."""
-        y = square_conv(self.conv, self.features, 3, self.strides, 'conv1')(x)
+        first, second = shared_routing(self, x, (self.features, self.features))
+        y = square_conv(self.conv, self.features, 3, self.strides, 'conv1', self.dilation)(x, *first)
         y = self.act(self.norm(name='bn1')(y))
-        y = square_conv(self.conv, self.features, 3, 1, 'conv2')(y)
+        y = square_conv(self.conv, self.features, 3, 1, 'conv2', self.dilation)(y, *second)
         y = self.norm(name='bn2')(y)
-        return self.act(y + _shortcut(self, x, self.features))
+        return self.act(drop_path(self, y) + _shortcut(self, x, self.features))
 
 
 class Bottleneck(nn.Module):
@@ -55,20 +69,26 @@ class Bottleneck(nn.Module):
     act: ModuleDef
     downsample_conv: ModuleDef
     stride_in_1x1: bool = False
+    dilation: int = 1
+    router: ModuleDef | None = None
+    drop_path: float = 0.0
+    train: bool = False
 
     expansion = 4
 
     @nn.compact
     def __call__(self, x):
         """(B, H, W, C) to (B, H / strides, W / strides, 4 * features)."""
+        outputs = self.features * self.expansion
+        routings = shared_routing(self, x, (self.features, self.features, outputs))
         first, second = (self.strides, 1) if self.stride_in_1x1 else (1, self.strides)
-        y = square_conv(self.conv, self.features, 1, first, 'conv1')(x)
+        y = square_conv(self.conv, self.features, 1, first, 'conv1')(x, *routings[0])
         y = self.act(self.norm(name='bn1')(y))
-        y = square_conv(self.conv, self.features, 3, second, 'conv2')(y)
+        y = square_conv(self.conv, self.features, 3, second, 'conv2', self.dilation)(y, *routings[1])
         y = self.act(self.norm(name='bn2')(y))
-        y = square_conv(self.conv, self.features * self.expansion, 1, 1, 'conv3')(y)
+        y = square_conv(self.conv, outputs, 1, 1, 'conv3')(y, *routings[2])
         y = self.norm(name='bn3')(y)
-        return self.act(y + _shortcut(self, x, self.features * self.expansion))
+        return self.act(drop_path(self, y) + _shortcut(self, x, outputs))
 
 
 def _shortcut(block, x, features):

@@ -1,10 +1,10 @@
 """The published ResNets: depths, and which convolutions each method makes dynamic."""
 
-import dataclasses
-import difflib
 import functools
 
-from flax_dynconv.layers import DynamicConv, ODConv
+from flax_dynconv.layers import CondConv, CondConvRouting, DynamicConv, ODConv
+from flax_dynconv.models._construct import construct
+from flax_dynconv.models.network import he_fan_out
 from flax_dynconv.models.residual_blocks import BasicBlock, Bottleneck
 from flax_dynconv.models.resnet import ResNet
 
@@ -29,13 +29,7 @@ def resnet(depth, **fields):
     """
     if depth not in DEPTHS:
         raise ValueError(f'depth must be one of {sorted(DEPTHS)}, got {depth}')
-    known = {field.name for field in dataclasses.fields(ResNet)}
-    for name in fields:
-        if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f'; did you mean {close[0]!r}?' if close else ''
-            raise TypeError(f'a ResNet has no field {name!r}{hint} (fields: {", ".join(sorted(known))})')
-    return ResNet(**{**DEPTHS[depth], **fields})
+    return construct(ResNet, {**DEPTHS[depth], **fields})
 
 
 def odconv_resnet(depth, *, num_kernels=4, reduction=1 / 16, **fields):
@@ -63,11 +57,30 @@ def dyconv_resnet(depth, *, num_kernels=4, reduction=0.25, **fields):
     return resnet(depth, **{'conv': conv, 'downsample_conv': conv, **fields})
 
 
+def condconv_resnet(depth, *, num_kernels=8, **fields):
+    """CondConv's ResNet: the convolutions of the last three blocks and the classifier.
+
+    The routing of a block is computed once, from the block's input; that of the classifier, a 1x1 CondConv with a
+    bias per kernel, from the pooled features. The 1x1 shortcuts are static.
+
+    Source: Yang et al., "CondConv" (NeurIPS 2019), for ResNet-50; ResNet-18 with the 81.35 million parameters that
+    the ODConv paper compares with.
+
+    >>> condconv_resnet(50).dynamic_blocks
+    3
+    """
+    conv = functools.partial(CondConv, num_kernels=num_kernels, kernel_init=he_fan_out)
+    router = functools.partial(CondConvRouting, num_kernels=num_kernels)
+    settings = {'conv': conv, 'router': router, 'dynamic_blocks': 3, 'classifier_conv': conv}
+    return resnet(depth, **{**settings, **fields})
+
+
 # (method, constructor, depths, kernels): 'method_resnet{depth}_{kernels}x' of each combination is a published network
 # or, for the two small depths, its counterpart for small images.
 _DYNAMIC = (
     ('odconv', odconv_resnet, (8, 18, 20, 34, 50, 101), (1, 2, 4)),
     ('dyconv', dyconv_resnet, (8, 10, 18, 20, 34, 50), (4,)),
+    ('condconv', condconv_resnet, (18, 50), (8,)),
 )
 
 RESNETS = {f'resnet{depth}': functools.partial(resnet, depth) for depth in sorted(DEPTHS)} | {

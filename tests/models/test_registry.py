@@ -5,12 +5,12 @@ import pytest
 from flax import linen as nn
 
 from flax_dynconv.layers import DynamicConv, ODConv
-from flax_dynconv.models import MODELS, ResNet, create_model, list_models, static_twin
+from flax_dynconv.models import MODELS, Network, create_model, list_models, static_twin
 
 
 def test_every_name_constructs():
     for name in MODELS:
-        assert isinstance(create_model(name, num_classes=10), ResNet), name
+        assert isinstance(create_model(name, num_classes=10), Network), name
 
 
 def test_the_published_names_are_there():
