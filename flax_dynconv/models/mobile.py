@@ -165,7 +165,9 @@ class MobileNet(Network):
 
     def _hidden(self):
         dtypes = {'dtype': self.dtype, 'param_dtype': self.param_dtype, 'precision': self.precision}
-        return nn.Dense(self.hidden_features, kernel_init=nn.initializers.normal(0.01), name='hidden', **dtypes)
+        return nn.Dense(
+            self._scaled(self.hidden_features), kernel_init=nn.initializers.normal(0.01), name='hidden', **dtypes
+        )
 
     def _scaled(self, channels):
         return round_channels(channels * self.width, self.divisor)

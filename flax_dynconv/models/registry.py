@@ -5,11 +5,14 @@ import fnmatch
 import re
 
 from flax_dynconv.models.efficientnet import EFFICIENTNETS
+from flax_dynconv.models.mnasnet import MNASNETS
+from flax_dynconv.models.mobilenet_v1 import MOBILENETS_V1
 from flax_dynconv.models.mobilenet_v2 import MOBILENETS_V2
+from flax_dynconv.models.mobilenet_v3 import MOBILENETS_V3
 from flax_dynconv.models.resnets import RESNETS
 
 # name -> constructor that takes num_classes, dtype and the network's other fields as keywords
-MODELS = {**RESNETS, **MOBILENETS_V2, **EFFICIENTNETS}
+MODELS = {**RESNETS, **MOBILENETS_V2, **EFFICIENTNETS, **MOBILENETS_V1, **MNASNETS, **MOBILENETS_V3}
 
 
 def create_model(name, num_classes=1000, dtype=None, **overrides):
