@@ -7,8 +7,15 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
-# Heads of attention and routing: three times as steep, so that samples differ.
-_HEADS = ('_fc.weight', 'attention.fc2.weight', 'routing_fn.weight', 'routing.weight', 'coefficients.weight')
+# Heads of attention and routing are steep, so that samples differ: means over space differ little. Less so behind a
+# norm, where they differ much already: steeper ones make gradients explode, and with them the rounding errors.
+_HEADS = {
+    '_fc.weight': 1.5,
+    'attention.fc2.weight': 3,
+    'routing_fn.weight': 3,
+    'routing.weight': 3,
+    'coefficients.weight': 3,
+}
 
 
 def lively(module, seed=0, inputs=None):
@@ -36,7 +43,7 @@ def _draw(owner, name, tensor, noise):
         return 1 + 0.3 * noise.tanh()
     if tensor.ndim < 2 or name.endswith('bias'):
         return 0.2 * noise
-    gain = 3 if name.endswith(_HEADS) else math.sqrt(2)
+    gain = next((steep for end, steep in _HEADS.items() if name.endswith(end)), math.sqrt(2))
     return gain / math.sqrt(_fan_in(owner, tensor)) * noise
 
 

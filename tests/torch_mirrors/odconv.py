@@ -25,15 +25,15 @@ class Attention(nn.Module):
         return torch.relu(self.bn(self.fc(pooled)))
 
     def forward(self, x):
-        """Channel (B, Cin, 1, 1), filter (B, Cout, 1, 1), spatial (B, 1, 1, 1, k, k), kernel (B, K, 1, 1, 1, 1)."""
+        """Channel (B, Cin, 1, 1), filter (B, Cout, 1, 1), spatial (B, 1, 1, k, k), or 1.0; kernel (B, K)."""
         h = self.stem(per_sample.mean_over_space(x)[..., None, None])
         logits = [head and head(h) / self.temperature for head in (self.channel_fc, self.filter_fc, self.spatial_fc)]
         channel, filters, taps = (1.0 if z is None else torch.sigmoid(z) for z in logits)
         if self.spatial_fc is not None:
-            taps = taps.reshape(-1, 1, 1, 1, self.size, self.size)
-        kernel = 1.0
+            taps = taps.reshape(-1, 1, 1, self.size, self.size)
+        kernel = h.new_ones(len(h), 1)
         if self.kernel_fc is not None:
-            kernel = torch.softmax(self.kernel_fc(h) / self.temperature, dim=1)[..., None, None]
+            kernel = torch.softmax(self.kernel_fc(h).flatten(1) / self.temperature, dim=1)
         return channel, filters, taps, kernel
 
 
@@ -61,7 +61,5 @@ class ODConv2d(nn.Module):
 
     def forward(self, x):
         channel, filters, taps, kernel = self.attention(x)
-        mixed = (taps * kernel * self.weight[None]).sum(1)
-        # Without spatial and kernel attention there is one kernel for the whole batch.
-        mixed = mixed.expand(len(x), *mixed.shape[1:])
+        mixed = taps * torch.tensordot(kernel, self.weight, dims=1)
         return filters * per_sample.conv(x * channel, mixed, **self.settings)
