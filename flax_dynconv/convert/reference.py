@@ -32,7 +32,7 @@ class Reference(NamedTuple):
     inputs, outputs: the layout of each array of a reference case, `channels_first` or `as_is`.
     modules(arguments): further modules whose activations may be compared; those with parameters follow from `rules`.
     call: keyword arguments of the Flax module's call, given whether it trains.
-    dropout: the argument that must be 0 for a training-mode call to be reproducible, if there is one.
+    dropout: the arguments that must be 0 for a training-mode call to be reproducible.
     """
 
     signature: Signature
@@ -43,4 +43,4 @@ class Reference(NamedTuple):
     outputs: tuple[str, ...] = ('channels_first',)
     modules: Callable[[Mapping[str, Any]], tuple[ModuleRule, ...]] = lambda arguments: ()
     call: Callable[[bool], dict[str, Any]] = lambda train: {}
-    dropout: str | None = None
+    dropout: tuple[str, ...] = ()

@@ -91,13 +91,20 @@ def save_reference_case(
 
 
 def _refuse_dropout(module, torch):
-    kinds = (torch.nn.modules.dropout._DropoutNd,)
-    active = [name for name, m in module.named_modules() if isinstance(m, kinds) and m.p > 0]
+    active = [name or 'the module itself' for name, m in module.named_modules() if _drops(m, torch)]
     if active:
         raise CaseError(
             f'training mode with random dropout in {active}: it cannot be reproduced; build the '
             f'module without it and say so in `arguments` (such as dropout_rate=0)'
         )
+
+
+def _drops(module, torch):
+    """PyTorch's dropout, or a module that keeps a rate under one of timm's names and drops by itself."""
+    if isinstance(module, torch.nn.modules.dropout._DropoutNd):
+        return module.p > 0
+    rates = (getattr(module, name, None) for name in ('drop_prob', 'drop_rate', 'drop_path_rate'))
+    return any(isinstance(rate, int | float) and rate > 0 for rate in rates)
 
 
 def _temperature(module, temperature):

@@ -98,12 +98,12 @@ def _verify(case, tolerance, dtype):
 
 
 def _check_training(case, reference, arguments):
-    rate = arguments.get(reference.dropout, 0)
-    if case.train and rate:
-        raise CaseError(
-            f'training mode with {reference.dropout}={rate}: random dropout in PyTorch cannot be reproduced; save the '
-            f'case with {reference.dropout}=0'
-        )
+    for name in reference.dropout:
+        if case.train and arguments[name]:
+            raise CaseError(
+                f'training mode with {name}={arguments[name]}: random dropout in PyTorch cannot be reproduced; save '
+                f'the case with {name}=0'
+            )
 
 
 def _compare_state(case, rules, variables, tolerance):

@@ -6,8 +6,8 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
-from flax_dynconv.models._seams import ModuleDef
-from flax_dynconv.models.network import drop_path, shared_routing, static_conv
+from flax_dynconv.models._seams import ModuleDef, offer
+from flax_dynconv.models.network import batch_norm, drop_path, shared_routing, static_conv
 from flax_dynconv.models.residual_blocks import square_conv
 
 
@@ -54,7 +54,8 @@ class InvertedResidual(nn.Module):
 
     Attributes:
       features: output channels.
-      expanded: channels in between; as many as x has: no expansion (and no `expand`).
+      expanded: channels in between.
+      expand: whether there is an expanding convolution; None: where `expanded` differs from the channels of x.
       kernel_size, strides, dilation: of the depthwise convolution.
       squeeze: inner channels of `SqueezeExcite`, 0: none; `squeeze_act`, `gate`: its functions.
       residual: add x where strides are 1 and the channels agree.
@@ -70,6 +71,7 @@ class InvertedResidual(nn.Module):
 
     features: int
     expanded: int
+    expand: bool | None = None
     kernel_size: int = 3
     strides: int = 1
     dilation: int = 1
@@ -78,7 +80,7 @@ class InvertedResidual(nn.Module):
     gate: Callable[..., Any] = nn.sigmoid
     residual: bool = True
     conv: ModuleDef = static_conv
-    norm: ModuleDef = nn.BatchNorm
+    norm: ModuleDef = batch_norm
     act: Callable[..., Any] = nn.relu6
     project_act: bool = False
     padding: Any = None
@@ -91,27 +93,29 @@ class InvertedResidual(nn.Module):
     precision: Any = None
 
     @nn.compact
-    def __call__(self, x):
-        """(B, H, W, C) to (B, H / strides, W / strides, features)."""
-        expands = self.expanded != x.shape[-1]
+    def __call__(self, x, train=None):
+        """(B, H, W, C) to (B, H / strides, W / strides, features); `train`, if given, overrides the field."""
+        train = self.train if train is None else train
+        norm = offer(self.norm, use_running_average=not train)
+        expands = self.expanded != x.shape[-1] if self.expand is None else self.expand
         widths = (*((self.expanded,) if expands else ()), self.expanded, self.features)
         routings = shared_routing(self, x, widths)
         y = x
         if expands:
             y = square_conv(self.conv, self.expanded, 1, 1, 'expand')(y, *routings[0])
-            y = self.act(self.norm(name='expand_bn')(y))
+            y = self.act(norm(name='expand_bn')(y))
         y = self._depthwise()(y, *routings[-2])
-        y = self.act(self.norm(name='depthwise_bn')(y))
+        y = self.act(norm(name='depthwise_bn')(y))
         if self.squeeze:
             dtypes = {'dtype': self.dtype, 'param_dtype': self.param_dtype, 'precision': self.precision}
             inner = self.act if self.squeeze_act is None else self.squeeze_act
             y = SqueezeExcite(self.squeeze, inner, self.gate, name='se', **dtypes)(y)
         y = square_conv(self.conv, self.features, 1, 1, 'project')(y, *routings[-1])
-        y = self.norm(name='project_bn')(y)
+        y = norm(name='project_bn')(y)
         if self.project_act:
             y = self.act(y)
         if self.residual and self.strides == 1 and x.shape == y.shape:
-            y = x + drop_path(self, y)
+            y = x + drop_path(y, self.drop_path, train)
         return y
 
     def _depthwise(self):

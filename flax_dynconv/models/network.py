@@ -146,10 +146,9 @@ class Network(nn.Module, kw_only=True):
             raise ValueError(f'dynamic_blocks must be an integer >= 0 or None, got {blocks!r}')
 
 
-def drop_path(block, y):
-    """The residual branch y (B, ...) of a block, dropped for whole samples at the block's rate in training."""
-    axes = tuple(range(1, y.ndim))
-    return nn.Dropout(block.drop_path, broadcast_dims=axes, deterministic=not block.train)(y)
+def drop_path(y, rate, train):
+    """The residual branch y (B, ...) of a block, dropped for whole samples at `rate` in training, else as it is."""
+    return nn.Dropout(rate, broadcast_dims=tuple(range(1, y.ndim)), deterministic=not train)(y)
 
 
 def shared_routing(block, x, widths):

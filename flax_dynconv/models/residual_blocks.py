@@ -52,7 +52,7 @@ class BasicBlock(nn.Module):
         y = self.act(self.norm(name='bn1')(y))
         y = square_conv(self.conv, self.features, 3, 1, 'conv2', self.dilation)(y, *second)
         y = self.norm(name='bn2')(y)
-        return self.act(drop_path(self, y) + _shortcut(self, x, self.features))
+        return self.act(drop_path(y, self.drop_path, self.train) + _shortcut(self, x, self.features))
 
 
 class Bottleneck(nn.Module):
@@ -88,7 +88,7 @@ class Bottleneck(nn.Module):
         y = self.act(self.norm(name='bn2')(y))
         y = square_conv(self.conv, outputs, 1, 1, 'conv3')(y, *routings[2])
         y = self.norm(name='bn3')(y)
-        return self.act(drop_path(self, y) + _shortcut(self, x, outputs))
+        return self.act(drop_path(y, self.drop_path, self.train) + _shortcut(self, x, outputs))
 
 
 def _shortcut(block, x, features):

@@ -2,20 +2,23 @@
 
 from flax_dynconv.convert.reference import Reference
 from flax_dynconv.convert.references.dynconv import dynamic_conv
+from flax_dynconv.convert.references.dynconv_resnet import dy_resnet
 from flax_dynconv.convert.references.odconv import ODCONV2D
-from flax_dynconv.convert.references.odconv_nets import od_resnet
+from flax_dynconv.convert.references.odconv_mobilenet import od_mobilenetv2
+from flax_dynconv.convert.references.odconv_resnet import od_resnet
 from flax_dynconv.convert.references.seed_dynet import DYNET2D
 from flax_dynconv.convert.references.seed_odconv import ODCONV2D as PLAIN_ODCONV2D
 from flax_dynconv.convert.references.seed_yolo import YOLO_ODCONV2D
 from flax_dynconv.convert.references.timm import CONDCONV2D
+from flax_dynconv.convert.references.timm_efficientnet import CONDCONV_RESIDUAL, tf_efficientnet
+from flax_dynconv.convert.references.torchvision_mobilenet import TV_MOBILENET_V2, tv_mobilenet_v3
+from flax_dynconv.convert.references.torchvision_resnet import tv_resnet
+from flax_dynconv.models.mobilenet_v3 import mobilenetv3_large, mobilenetv3_small
 
-REFERENCES: dict[str, Reference] = {
+LAYERS: dict[str, Reference] = {
     'odconv.ODConv2d': ODCONV2D,
-    'odconv.od_resnet18': od_resnet(18),
-    'odconv.od_resnet34': od_resnet(34),
-    'odconv.od_resnet50': od_resnet(50),
-    'odconv.od_resnet101': od_resnet(101),
     'timm.CondConv2d': CONDCONV2D,
+    'timm.CondConvResidual': CONDCONV_RESIDUAL,
     'dynconv.Dynamic_conv1d': dynamic_conv(1),
     'dynconv.Dynamic_conv2d': dynamic_conv(2),
     'dynconv.Dynamic_conv3d': dynamic_conv(3),
@@ -23,3 +26,28 @@ REFERENCES: dict[str, Reference] = {
     'seed.ODConv2D': PLAIN_ODCONV2D,
     'seed.YOLOODConv2d': YOLO_ODCONV2D,
 }
+NETWORKS: dict[str, Reference] = {
+    'odconv.od_resnet18': od_resnet(18),
+    'odconv.od_resnet34': od_resnet(34),
+    'odconv.od_resnet50': od_resnet(50),
+    'odconv.od_resnet101': od_resnet(101),
+    'odconv.od_mobilenetv2_050': od_mobilenetv2(0.5),
+    'odconv.od_mobilenetv2_075': od_mobilenetv2(0.75),
+    'odconv.od_mobilenetv2_100': od_mobilenetv2(1.0),
+    'dynconv.dy_resnet18': dy_resnet(18),
+    'dynconv.dy_resnet34': dy_resnet(34),
+    'dynconv.dy_resnet50': dy_resnet(50),
+    'timm.tf_efficientnet_b0': tf_efficientnet(),
+    'timm.tf_efficientnet_b1': tf_efficientnet(1.1),
+    'timm.tf_efficientnet_cc_b0_4e': tf_efficientnet(1.0, 4),
+    'timm.tf_efficientnet_cc_b0_8e': tf_efficientnet(1.0, 8),
+    'timm.tf_efficientnet_cc_b1_8e': tf_efficientnet(1.1, 8),
+    'torchvision.resnet18': tv_resnet(18),
+    'torchvision.resnet34': tv_resnet(34),
+    'torchvision.resnet50': tv_resnet(50),
+    'torchvision.resnet101': tv_resnet(101),
+    'torchvision.mobilenet_v2': TV_MOBILENET_V2,
+    'torchvision.mobilenet_v3_small': tv_mobilenet_v3(mobilenetv3_small),
+    'torchvision.mobilenet_v3_large': tv_mobilenet_v3(mobilenetv3_large),
+}
+REFERENCES: dict[str, Reference] = {**LAYERS, **NETWORKS}

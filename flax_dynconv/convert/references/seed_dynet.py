@@ -33,5 +33,5 @@ DYNET2D = Reference(
     rules=lambda args: _RULES,
     example=biased_conv_example,
     modules=lambda args: (ModuleRule('_coefficient_fn', 'routing', 'as_is'),),
-    dropout='dropout_rate',
+    dropout=('dropout_rate',),
 )
