@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 from flax import linen as nn
-from jax.tree_util import tree_map_with_path
+from jax.tree_util import tree_flatten_with_path, tree_map_with_path
 
 from flax_dynconv.layers._base import MixingConv
 from flax_dynconv.layers._routing import Routing
@@ -40,8 +40,7 @@ def param_labels(model, *inputs, **kwargs):
     label, so that the labels fit the parameters boxed and unboxed. Statistics are no parameters: a frozen attention
     still follows the batches unless its norm uses running averages.
 
-    Raises ValueError for a `param_label` that is none of `LABELS`, and for parameters of a module that was not seen to
-    run (compiled by `nn.jit` before).
+    Raises ValueError for a `param_label` that is none of `LABELS`.
 
     A network whose attention learns ten times slower:
 
@@ -59,12 +58,12 @@ def param_labels(model, *inputs, **kwargs):
     One whose attention is frozen: `optax.set_to_zero()` in the place of `optax.sgd(0.01)`. Weight decay:
     `decay_mask`.
     """
-    modules, wholes, banks = {}, {}, set()
+    kinds, wholes, banks = {}, {}, set()
 
     def record(next_function, args, kwargs, context):
         module = context.module
-        modules.setdefault(module.path, module)
-        if (label := _whole_label(module, modules)) is not None:
+        kinds.setdefault(module.path, set()).add(type(module))  # several after nn.share_scope
+        if (label := _whole_label(module, kinds)) is not None:
             wholes[module.path] = label
         if isinstance(module, MixingConv) and context.method_name in _BANKS:
             banks.add((*module.path, _BANKS[context.method_name]))
@@ -75,19 +74,21 @@ def param_labels(model, *inputs, **kwargs):
             return model.init({name: jax.random.key(0) for name in ('params', 'dropout')}, *inputs, **kwargs)
 
     def label(keys, _):
-        path = tuple(getattr(key, 'key', str(key)) for key in keys)
-        starts = [path[:length] for length in range(len(path))]
-        whole = next((wholes[start] for start in starts if start in wholes), None)
+        path = _names(keys)
+        owners = [path[:length] for length in range(len(path)) if path[:length] in kinds]
+        whole = next((wholes[owner] for owner in owners if owner in wholes), None)
         if whole is not None:
             return whole
         if path in banks:
             return 'kernel_bank'
-        if path[:-1] not in modules:
-            raise ValueError(f'the parameter {"/".join(path)} belongs to no module that was seen to run')
-        return 'norm' if isinstance(modules[path[:-1]], _NORMS) else 'other'
+        return 'norm' if any(issubclass(kind, _NORMS) for kind in kinds[owners[-1]]) else 'other'
 
-    variables = _eval_shape(init, *inputs, **kwargs)
-    return tree_map_with_path(label, variables.get('params', {}), is_leaf=_is_box)
+    params = _eval_shape(init, *inputs, **kwargs).get('params', {})
+    if any(_names(keys)[:-1] not in kinds for keys, _ in tree_flatten_with_path(params, is_leaf=_is_box)[0]):
+        # A parameter that is a tree itself, or a module under `nn.jit`, whose second call runs no code: run it all.
+        with jax.disable_jit():
+            _eval_shape(init, *inputs, **kwargs)
+    return tree_map_with_path(label, params, is_leaf=_is_box)
 
 
 def decay_mask(params):
@@ -110,19 +111,19 @@ def decay_mask(params):
     >>> mask = jax.tree.map(lambda decay, label: decay and label != 'attention', decay_mask(params), labels)
     >>> optimizer = optax.adamw(1e-3, weight_decay=0.05, mask=mask)
     """
-    return tree_map_with_path(lambda keys, _: getattr(keys[-1], 'key', None) == 'kernel', params, is_leaf=_is_box)
+    return tree_map_with_path(lambda keys, _: _names(keys)[-1:] == ('kernel',), params, is_leaf=_is_box)
 
 
-def _whole_label(module, modules):
-    """The label of everything inside `module`, or None; `modules` are those by path that have begun to run."""
+def _whole_label(module, kinds):
+    """The label of everything inside `module`, or None; `kinds` are the classes at each path that have begun to run."""
     own = getattr(type(module), 'param_label', None)
     if own is not None:
         if own not in LABELS:
             raise ValueError(f'param_label of {type(module).__name__} must be one of {LABELS}, got {own!r}')
         return own
     path = module.path
-    parent = modules.get(path[:-1]) if path and path[-1] == 'routing' else None
-    routed = 'router' in getattr(type(parent), '__dataclass_fields__', {})
+    parents = kinds.get(path[:-1], ()) if path and path[-1] == 'routing' else ()
+    routed = any('router' in parent.__dataclass_fields__ for parent in parents)
     return 'attention' if routed or isinstance(module, Routing) else None
 
 
@@ -138,6 +139,10 @@ def _eval_shape(function, *inputs, **kwargs):
         return function(*inputs, **kwargs)
 
     return jax.eval_shape(call, [leaf for leaf, array in zip(leaves, traced, strict=True) if array])
+
+
+def _names(keys):
+    return tuple(getattr(key, 'key', str(key)) for key in keys)
 
 
 def _is_box(leaf):

@@ -28,13 +28,18 @@ def create_model(name, num_classes=1000, dtype=None, **overrides):
     >>> model.num_classes, model.dropout
     (10, 0.2)
     """
+    require_name(name)
+    if isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 0:
+        raise ValueError(f'num_classes must be an integer >= 0, got {num_classes!r}')
+    return MODELS[name](num_classes=num_classes, dtype=dtype, **overrides)
+
+
+def require_name(name):
+    """Refuse a name that no network has: a ValueError that suggests close ones."""
     if name not in MODELS:
         close = difflib.get_close_matches(str(name), MODELS, n=4)
         hint = f'did you mean {", ".join(close)}?' if close else 'list_models() names all'
         raise ValueError(f'name must be a known model, got {name!r}; {hint}')
-    if isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 0:
-        raise ValueError(f'num_classes must be an integer >= 0, got {num_classes!r}')
-    return MODELS[name](num_classes=num_classes, dtype=dtype, **overrides)
 
 
 def list_models(pattern='*'):
