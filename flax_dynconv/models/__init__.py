@@ -2,23 +2,29 @@
 
 from flax_dynconv.models.counting import Layer, Report, count
 from flax_dynconv.models.efficientnet import condconv_efficientnet, efficientnet
+from flax_dynconv.models.feature_info import FeatureInfo, feature_info
 from flax_dynconv.models.inverted_residual import InvertedResidual, SqueezeExcite
+from flax_dynconv.models.labels import LABELS, decay_mask, param_labels
 from flax_dynconv.models.mobile import MobileNet, Stage
 from flax_dynconv.models.mobilenet_v2 import condconv_mobilenetv2, dyconv_mobilenetv2, mobilenetv2, odconv_mobilenetv2
 from flax_dynconv.models.network import Network, batch_norm, static_conv
+from flax_dynconv.models.preprocessing import Preprocessing, preprocess, preprocessing
 from flax_dynconv.models.registry import MODELS, create_model, list_models, static_twin
 from flax_dynconv.models.residual_blocks import BasicBlock, Bottleneck
 from flax_dynconv.models.resnet import ResNet
 from flax_dynconv.models.resnets import condconv_resnet, dyconv_resnet, odconv_resnet, resnet
 
 __all__ = [
+    'LABELS',
     'MODELS',
     'BasicBlock',
     'Bottleneck',
+    'FeatureInfo',
     'InvertedResidual',
     'Layer',
     'MobileNet',
     'Network',
+    'Preprocessing',
     'Report',
     'ResNet',
     'SqueezeExcite',
@@ -29,13 +35,18 @@ __all__ = [
     'condconv_resnet',
     'count',
     'create_model',
+    'decay_mask',
     'dyconv_mobilenetv2',
     'dyconv_resnet',
     'efficientnet',
+    'feature_info',
     'list_models',
     'mobilenetv2',
     'odconv_mobilenetv2',
     'odconv_resnet',
+    'param_labels',
+    'preprocess',
+    'preprocessing',
     'resnet',
     'static_conv',
     'static_twin',

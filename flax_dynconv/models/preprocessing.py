@@ -34,6 +34,9 @@ _IMAGENET = {'mean': (0.485, 0.456, 0.406), 'std': (0.229, 0.224, 0.225)}
 _HALF = {'mean': (0.5, 0.5, 0.5), 'std': (0.5, 0.5, 0.5)}
 _CIFAR = {'mean': (0.4914, 0.4822, 0.4465), 'std': (0.247, 0.2435, 0.2616)}
 
+# Names of `jax.image.resize`.
+_METHODS = {'bilinear': 'linear', 'bicubic': 'cubic'}
+
 # The first pattern that is found in a name decides.
 _RULES = (
     (r'resnet(8|20)(_|$)', Preprocessing(32, 32, 'bilinear', **_CIFAR, source='statistics of CIFAR-10, no weights')),
@@ -82,11 +85,12 @@ def preprocess(image, facts):
     """`image` (H, W, C) or (B, H, W, C) as the input (.., image_size, image_size, C) of a network, in float32.
 
     uint8 from 0 to 255, or floating from 0 to 1. The longer side of the resized image is rounded down, the margin of
-    the crop to even, as in torchvision; values beyond [0, 1], which bicubic resampling makes, are clipped.
+    the crop to even, as in torchvision.
 
-    Resampling is `jax.image.resize` with antialiasing: PIL's filters, without PIL's rounding to 8 bits after each
-    direction. From uint8 images the inputs differ from those of PIL by about one level, 1/255 before the division
-    by `std`.
+    Resampling is `jax.image.resize` with antialiasing, PIL's filters: along the width, then along the height, each
+    clipped to the range of the image (bicubic leaves it) and for uint8 rounded to whole levels, as PIL does. PIL
+    computes in fixed point: on images of noise at most one level differs (1/255, before the division by `std`), in
+    less than one value of a hundred. Floating images are not rounded.
 
     Raises ValueError for another shape, for channels that `facts` has no mean for, for a crop larger than the
     resized image and for an unknown interpolation; TypeError for another dtype.
@@ -96,28 +100,31 @@ def preprocess(image, facts):
     ((224, 224, 3), 1.0)
     """
     image = jnp.asarray(image)
+    _check(image, facts)
+    *batch, height, width, channels = image.shape
+    new_height, new_width = (facts.resize * side // min(height, width) for side in (height, width))
+    x = image.astype(jnp.float32)
+    for shape in ((*batch, height, new_width, channels), (*batch, new_height, new_width, channels)):
+        x = jax.image.resize(x, shape, _METHODS[facts.interpolation], antialias=True)
+        x = jnp.clip(jnp.round(x), 0, 255) if image.dtype == jnp.uint8 else jnp.clip(x, 0, 1)
+    if image.dtype == jnp.uint8:
+        x = x / 255
+    size = facts.image_size
+    top, left = round((new_height - size) / 2), round((new_width - size) / 2)
+    x = x[..., top : top + size, left : left + size, :]
+    lead = (1,) * (x.ndim - 1)
+    mean, std = (jnp.reshape(jnp.asarray(fact, jnp.float32), (*lead, channels)) for fact in (facts.mean, facts.std))
+    return (x - mean) / std
+
+
+def _check(image, facts):
     if image.ndim not in (3, 4):
         raise ValueError(f'image must have shape (H, W, C) or (B, H, W, C), got {image.shape}')
+    if image.dtype != jnp.uint8 and not jnp.issubdtype(image.dtype, jnp.floating):
+        raise TypeError(f'image must be uint8 or floating, got {image.dtype}')
     if not len(facts.mean) == len(facts.std) == image.shape[-1]:
         raise ValueError(f'image must have {len(facts.mean)} channels, as facts.mean and .std, got {image.shape}')
     if facts.image_size > facts.resize:
         raise ValueError(f'facts.image_size must be at most facts.resize = {facts.resize}, got {facts.image_size}')
-    methods = {'bilinear': 'linear', 'bicubic': 'cubic'}
-    if facts.interpolation not in methods:
-        raise ValueError(f'facts.interpolation must be one of {tuple(methods)}, got {facts.interpolation!r}')
-    if image.dtype == jnp.uint8:
-        x = image.astype(jnp.float32) / 255
-    elif jnp.issubdtype(image.dtype, jnp.floating):
-        x = image.astype(jnp.float32)
-    else:
-        raise TypeError(f'image must be uint8 or floating, got {image.dtype}')
-    *batch, height, width, channels = image.shape
-    short = min(height, width)
-    height, width = (facts.resize * side // short for side in (height, width))
-    x = jax.image.resize(x, (*batch, height, width, channels), methods[facts.interpolation], antialias=True)
-    size = facts.image_size
-    top, left = round((height - size) / 2), round((width - size) / 2)
-    x = jnp.clip(x[..., top : top + size, left : left + size, :], 0, 1)
-    lead = (1,) * (x.ndim - 1)
-    mean, std = (jnp.reshape(jnp.asarray(fact, jnp.float32), (*lead, channels)) for fact in (facts.mean, facts.std))
-    return (x - mean) / std
+    if facts.interpolation not in _METHODS:
+        raise ValueError(f'facts.interpolation must be one of {tuple(_METHODS)}, got {facts.interpolation!r}')
