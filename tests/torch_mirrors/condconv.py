@@ -35,21 +35,22 @@ class CondConv2d(nn.Module):
     def forward(self, x, routing_weights):
         kernel = (routing_weights @ self.weight).reshape(len(x), *self.shape)
         bias = None if self.bias is None else routing_weights @ self.bias
-        x, padding = self.pad(x)
+        x, padding = pad(x, self.size, self.stride, self.dilation, self.padding)
         settings = {'stride': self.stride, 'padding': padding, 'dilation': self.dilation, 'groups': self.groups}
         return per_sample.conv(x, kernel, bias, **settings)
 
-    def pad(self, x):
-        """The input and what is left to pad: TensorFlow's 'same' depends on the input's size."""
-        spans = list(zip(self.size, self.stride, self.dilation, strict=True))
-        if self.padding == '':
-            return x, tuple(((s - 1) + d * (k - 1)) // 2 for k, s, d in spans)
-        if self.padding == 'valid':
-            return x, 0
-        if self.padding != 'same':
-            return x, self.padding
-        amounts = []
-        for length, (k, s, d) in zip(x.shape[2:], spans, strict=True):
-            total = max((-(-length // s) - 1) * s + (k - 1) * d + 1 - length, 0)
-            amounts = [total // 2, total - total // 2, *amounts]  # F.pad begins with the last axis
-        return F.pad(x, amounts), 0
+
+def pad(x, sizes, strides, dilations, padding):
+    """The input and what is left to pad: TensorFlow's 'same' depends on the input's size."""
+    spans = list(zip(sizes, strides, dilations, strict=True))
+    if padding == '':
+        return x, tuple(((s - 1) + d * (k - 1)) // 2 for k, s, d in spans)
+    if padding == 'valid':
+        return x, 0
+    if padding != 'same':
+        return x, padding
+    amounts = []
+    for length, (k, s, d) in zip(x.shape[2:], spans, strict=True):
+        total = max((-(-length // s) - 1) * s + (k - 1) * d + 1 - length, 0)
+        amounts = [total // 2, total - total // 2, *amounts]  # F.pad begins with the last axis
+    return F.pad(x, amounts), 0

@@ -1,6 +1,19 @@
 """Which mirror stands for which reference id."""
 
-from tests.torch_mirrors import condconv, dy_resnet, dynconv, mobilenet_v2, od_resnet, odconv, resnet, seed
+from tests.torch_mirrors import (
+    condconv,
+    dy_resnet,
+    dynconv,
+    efficientnet,
+    inverted_residual,
+    mobilenet_v2,
+    mobilenet_v3,
+    od_resnet,
+    odconv,
+    resnet,
+    seed,
+    shufflenet_v2,
+)
 
 MIRRORS = {
     'odconv.ODConv2d': odconv.ODConv2d,
@@ -12,6 +25,12 @@ MIRRORS = {
     'odconv.od_mobilenetv2_075': mobilenet_v2.od_mobilenetv2_075,
     'odconv.od_mobilenetv2_100': mobilenet_v2.od_mobilenetv2_100,
     'timm.CondConv2d': condconv.CondConv2d,
+    'timm.CondConvResidual': inverted_residual.CondConvResidual,
+    'timm.tf_efficientnet_b0': efficientnet.tf_efficientnet_b0,
+    'timm.tf_efficientnet_b1': efficientnet.tf_efficientnet_b1,
+    'timm.tf_efficientnet_cc_b0_4e': efficientnet.tf_efficientnet_cc_b0_4e,
+    'timm.tf_efficientnet_cc_b0_8e': efficientnet.tf_efficientnet_cc_b0_8e,
+    'timm.tf_efficientnet_cc_b1_8e': efficientnet.tf_efficientnet_cc_b1_8e,
     'dynconv.Dynamic_conv1d': dynconv.DynamicConv1d,
     'dynconv.Dynamic_conv2d': dynconv.DynamicConv2d,
     'dynconv.Dynamic_conv3d': dynconv.DynamicConv3d,
@@ -23,6 +42,11 @@ MIRRORS = {
     'torchvision.resnet50': resnet.resnet50,
     'torchvision.resnet101': resnet.resnet101,
     'torchvision.mobilenet_v2': mobilenet_v2.MobileNetV2,
+    'torchvision.mobilenet_v3_small': mobilenet_v3.mobilenet_v3_small,
+    'torchvision.mobilenet_v3_large': mobilenet_v3.mobilenet_v3_large,
+    'torchvision.shufflenet_v2_x0_5': shufflenet_v2.shufflenet_v2_x0_5,
+    'torchvision.shufflenet_v2_x1_0': shufflenet_v2.shufflenet_v2_x1_0,
+    'torchvision.shufflenet_v2_x1_5': shufflenet_v2.shufflenet_v2_x1_5,
     'seed.DyNet2D': seed.DyNet2D,
     'seed.ODConv2D': seed.ODConv2D,
     'seed.YOLOODConv2d': seed.YOLOODConv2d,
