@@ -1,6 +1,6 @@
 """Strict conversion of whole trees by a rule table: everything that does not fit is one error that lists it all."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
@@ -11,8 +11,11 @@ from flax import traverse_util
 from flax.errors import FlaxError
 
 from flax_dynconv.convert.arrays import as_numpy, is_floating
+from flax_dynconv.convert.copies import demanded
 from flax_dynconv.convert.errors import ConversionError, nearest
 from flax_dynconv.convert.rules import RuleTable
+from flax_dynconv.convert.transforms import Transform
+from flax_dynconv.convert.unwrapping import Unwrapped
 
 # Collections that a state_dict knows nothing of.
 FLAX_ONLY = ('temperature', 'intermediates')
@@ -44,36 +47,29 @@ def flatten(variables: Mapping[str, Any]) -> dict[str, Any]:
     return traverse_util.flatten_dict(nn.meta.unbox(variables), sep='/')
 
 
-def state_to_leaves(
-    state_dict: Mapping[str, Any], table: RuleTable, expected: Mapping[str, Any]
-) -> dict[str, np.ndarray]:
-    """Flax leaves from a PyTorch state_dict, dtypes kept.
+def state_to_leaves(source: Unwrapped, table: RuleTable, expected: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Flax leaves from a PyTorch state_dict, dtypes kept; no `torch_buffers` where it has no counter of batches.
 
     Raises ConversionError listing unused keys and missing keys (with the nearest ones), shapes and dtypes that do not
     fit, and values that are not finite.
     """
-    if not isinstance(state_dict, Mapping):
-        raise ConversionError(f'state_dict: expected a mapping of keys to arrays, got {type(state_dict).__name__}')
-    expected = {path: leaf for path, leaf in expected.items() if path.split('/')[0] not in FLAX_ONLY}
-    targets = _torch_names(table, expected)
-    unused = [key for key in state_dict if key not in targets]
-    missing = [key for key in targets if key not in state_dict]
-    if hint := _misplaced(state_dict, targets):
-        raise ConversionError(f'the state_dict does not fit: {hint}')
-    problems = [f'unused key {key!r}{_near(str(key), missing or targets, i)}' for i, key in enumerate(unused)]
-    problems += [f'missing key {key!r} (for {targets[key][0]}){_near(key, unused, i)}' for i, key in enumerate(missing)]
+    state_dict, targets = source.state, torch_names(table, expected)
+    unused = [*(key for key in state_dict if key not in targets), *source.leftovers]
+    missing = [key for key in demanded(targets, state_dict) if key not in state_dict]
+    problems = [f'unused key {key!r}{near(str(key), missing or targets, i)}' for i, key in enumerate(unused)]
+    problems += [f'missing key {key!r} (for {targets[key][0]}){near(key, unused, i)}' for i, key in enumerate(missing)]
     leaves = {}
     for key, (path, transform) in targets.items():
         if key not in state_dict:
             continue
-        shape = _torch_shape(transform, expected[path].shape)
-        array, complaint = _usable(state_dict[key], shape, jnp.issubdtype(expected[path].dtype, jnp.floating))
+        shape = torch_shape(transform, expected[path].shape)
+        array, complaint = usable(state_dict[key], shape, jnp.issubdtype(expected[path].dtype, jnp.floating))
         if complaint:
             problems.append(f'{key!r}: {complaint}')
         else:
             # A copy: tensors that PyTorch goes on training share their memory with `array`.
             leaves[path] = np.array(transform.to_flax(array), order='C')
-    _raise(problems, 'the state_dict does not fit')
+    raise_all(problems, 'the state_dict does not fit', _place(source))
     return leaves
 
 
@@ -87,17 +83,18 @@ def leaves_to_state(
     """
     if not isinstance(variables, Mapping):
         raise ConversionError(f'variables: expected a mapping of collections, got {type(variables).__name__}')
-    expected = {path: leaf for path, leaf in expected.items() if path.split('/')[0] not in FLAX_ONLY}
     given = {path: leaf for path, leaf in flatten(variables).items() if path.split('/')[0] not in FLAX_ONLY}
     if not any(path.startswith(f'{BUFFERS}/') for path in given):
         counters = [path for path in expected if path.startswith(f'{BUFFERS}/')]
         given |= {path: np.zeros(expected[path].shape, np.int64) for path in counters}
-    unused = [path for path in given if path not in expected]
-    missing = [path for path in expected if path not in given]
-    problems = [f'unused leaf {path!r}{_near(path, expected, i)}' for i, path in enumerate(unused)]
-    problems += [f'missing leaf {path!r}{_near(path, given, i)}' for i, path in enumerate(missing)]
+    targets = torch_names(table, expected)
+    paths = {path: key for key, (path, _) in targets.items()}
+    unused = [path for path in given if path not in paths]
+    missing = [path for path in paths if path not in given]
+    problems = [f'unused leaf {path!r}{near(path, paths, i)}' for i, path in enumerate(unused)]
+    problems += [f'missing leaf {path!r}{near(path, given, i)}' for i, path in enumerate(missing)]
     state = {}
-    for key, (path, transform) in _torch_names(table, expected).items():
+    for key, (path, transform) in targets.items():
         if path not in given:
             continue
         array = as_numpy(given[path])
@@ -105,14 +102,16 @@ def leaves_to_state(
             problems.append(f'{path!r}: expected shape {expected[path].shape}, got {array.shape}')
         else:
             state[key] = np.array(transform.to_torch(array), order='C')
-    _raise(problems, 'the variables do not fit')
+    raise_all(problems, 'the variables do not fit')
     return state
 
 
-def _torch_names(table, expected):
-    """{key: (path, transform)} for every expected leaf; a leaf without a rule is a mistake in the table."""
+def torch_names(table: RuleTable, expected: Mapping[str, Any]) -> dict[str, tuple[str, Transform]]:
+    """{key: (path, transform)} for every expected leaf that PyTorch knows; one without a rule is a mistake there."""
     names = {}
     for path in expected:
+        if path.split('/')[0] in FLAX_ONLY:
+            continue
         found = table.to_torch(path)
         back = found and table.to_flax(found[0])
         if not back or back[0] != path:
@@ -121,11 +120,12 @@ def _torch_names(table, expected):
     return names
 
 
-def _torch_shape(transform, shape):
+def torch_shape(transform: Transform, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape in PyTorch of a leaf of this shape."""
     return transform.to_torch(np.zeros(shape, np.int8)).shape
 
 
-def _usable(value, shape, floating):
+def usable(value: Any, shape: tuple[int, ...], floating: bool) -> tuple[np.ndarray | None, str | None]:
     """The array, and what is wrong with it or None."""
     try:
         array = as_numpy(value)
@@ -140,27 +140,19 @@ def _usable(value, shape, floating):
     return array, None
 
 
-def _misplaced(state_dict, targets):
-    """What is wrong with the whole table, where one thing is: it lies inside another, or all keys have a prefix."""
-    if set(targets) & set(state_dict):
-        return None
-    inside = [name for name, value in state_dict.items() if isinstance(value, Mapping)]
-    if inside:
-        return f'{inside[0]!r} is not an array but a table: give that one, state_dict[{inside[0]!r}]'
-    first = next(iter(targets))
-    prefixes = {str(key).removesuffix(first) for key in state_dict if str(key).endswith(first)}
-    for prefix in sorted(prefixes):
-        if all(f'{prefix}{key}' in state_dict for key in targets):
-            return f'its keys begin with {prefix!r}, expected {first!r}, got {prefix + first!r}: remove the prefix'
-    return None
+def _place(source):
+    """Where the keys of the message are, if not at the top, and the way out where there are two copies."""
+    where = f' in {source}' if str(source) else ''
+    return where + (' (ema=False takes the ordinary weights)' if source.averaged and source.other else '')
 
 
-def _near(name, known, position):
-    """The nearest keys; only for the first ones of a long list, each search reads all of `known`."""
+def near(name: str, known: Iterable[str], position: int) -> str:
+    """' (nearest: ...)', the nearest keys; only for the first ones of a long list, each search reads all of `known`."""
     close = nearest(name, known, count=2) if position < _SUGGESTIONS else ()
     return f' (nearest: {", ".join(map(repr, close))})' if close else ''
 
 
-def _raise(problems, headline):
+def raise_all(problems: list[str], headline: str, place: str = '') -> None:
+    """Raise ConversionError with all problems, one a line, if there are any."""
     if problems:
-        raise ConversionError(f'{headline}, {len(problems)} problem(s):\n  ' + '\n  '.join(problems))
+        raise ConversionError(f'{headline}, {len(problems)} problem(s){place}:\n  ' + '\n  '.join(problems))

@@ -215,18 +215,6 @@ def test_temperature_where_there_is_none():
         from_torch('timm.CondConv2d', golden.state, golden.meta['arguments'], temperature=2)
 
 
-def test_a_prefix_on_all_keys_is_one_short_message():
-    prefixed = {f'module.{key}': value for key, value in od_state().items()}
-    with pytest.raises(ConversionError, match=r"its keys begin with 'module\.'.*remove the prefix") as caught:
-        from_torch(OD, prefixed, ARGUMENTS)
-    assert len(str(caught.value)) < 300
-
-
-def test_a_state_dict_inside_a_checkpoint_is_named():
-    with pytest.raises(ConversionError, match=r"give that one, state_dict\['state_dict'\]"):
-        from_torch(OD, {'epoch': 3, 'state_dict': od_state()}, ARGUMENTS)
-
-
 def test_weights_are_copies():
     state = {key: np.array(value) for key, value in od_state().items()}
     _, variables = from_torch(OD, state, ARGUMENTS)
