@@ -1,8 +1,10 @@
-"""The two file formats of reference cases: named arrays and one string, read without executing anything."""
+"""Named arrays in .npz and .safetensors, for reference cases with one string; read without executing anything."""
 
 import zipfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -21,16 +23,19 @@ _DAMAGED = (
 )
 
 
-def write_arrays(path: Path, arrays: dict[str, np.ndarray], meta: str) -> None:
-    """Write arrays and the string `meta`; CaseError for a suffix other than .npz and .safetensors."""
-    _check_suffix(path)
+def write_arrays(path: Path, arrays: Mapping[str, Any], texts: Mapping[str, str]) -> None:
+    """Write arrays and texts: 0-d string arrays in .npz, header metadata in .safetensors.
+
+    Raises CaseError for a suffix other than these.
+    """
+    check_suffix(path)
     arrays = {name: np.array(as_numpy(array), order='C') for name, array in arrays.items()}
     if path.suffix == '.npz':
         # .npy has no bfloat16: float32 holds the same values.
         arrays = {k: a.astype(np.float32) if a.dtype == jnp.bfloat16 else a for k, a in arrays.items()}
-        np.savez(path, meta=np.array(meta), **arrays)
+        np.savez(path, **arrays, **{name: np.array(text) for name, text in texts.items()})
     else:
-        save_file(arrays, path, metadata={'meta': meta})
+        save_file(arrays, path, metadata=dict(texts))
 
 
 def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], str | None]:
@@ -39,19 +44,38 @@ def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], str | None]:
     `meta` is an array of one string or of its UTF-8 bytes as uint8; in .safetensors also the header's metadata.
     Raises CaseError for a file that is missing, truncated, of another format, or that holds pickled objects.
     """
-    _check_suffix(path)
+    arrays, header = read_named(path)
+    meta = header.get('meta')
+    if 'meta' in arrays:
+        meta = _as_text(path, arrays.pop('meta'))
+    check_numbers(path, arrays)
+    return arrays, meta
+
+
+def read_named(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """All arrays and the header. Raises CaseError as `read_arrays` does."""
+    check_suffix(path)
     if not path.is_file():
         raise CaseError(f'{path}: no such file')
     try:
-        arrays, meta = _read_npz(path) if path.suffix == '.npz' else _read_safetensors(path)
+        return _read_npz(path) if path.suffix == '.npz' else _read_safetensors(path)
     except CaseError:
         raise
     except _DAMAGED as error:
         raise CaseError(f'{path}: truncated or damaged: {error}') from error
-    return arrays, meta
 
 
-def _check_suffix(path):
+def check_numbers(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Raise CaseError for an array that does not hold numbers."""
+    for name, array in arrays.items():
+        try:
+            as_numpy(array)
+        except TypeError as error:
+            raise CaseError(f'{path}: {name!r}: {error}') from error
+
+
+def check_suffix(path: Path) -> None:
+    """Raise CaseError for a suffix that is neither .npz nor .safetensors."""
     if path.suffix not in SUFFIXES:
         raise CaseError(f'{path}: expected a file with the suffix {" or ".join(SUFFIXES)}')
 
@@ -61,8 +85,7 @@ def _read_npz(path):
     if not zipfile.is_zipfile(path):
         raise CaseError(f'{path}: no .npz archive: truncated, or another format (pickles are refused)')
     with np.load(path, allow_pickle=False) as archive:
-        arrays = {name: _read_member(path, archive, name) for name in archive.files}
-    return _split_meta(path, arrays, None)
+        return {name: _read_member(path, archive, name) for name in archive.files}, {}
 
 
 def _read_member(path, archive, name):
@@ -79,26 +102,17 @@ def _read_member(path, archive, name):
 
 def _read_safetensors(path):
     with safe_open(path, framework='np') as file:
-        header = file.metadata() or {}
         arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-    return _split_meta(path, arrays, header.get('meta'))
-
-
-def _split_meta(path, arrays, meta):
-    if 'meta' in arrays:
-        meta = _as_text(path, arrays.pop('meta'))
-    for name, array in arrays.items():
-        try:
-            as_numpy(array)
-        except TypeError as error:
-            raise CaseError(f'{path}: {name!r}: {error}') from error
-    return arrays, meta
+        return arrays, file.metadata() or {}
 
 
 def _as_text(path, array):
-    if array.dtype == np.uint8:
-        return array.tobytes().decode('utf-8')
-    if array.dtype.kind in 'US' and array.size == 1:
-        text = array.item()
-        return text.decode('utf-8') if isinstance(text, bytes) else text
+    text = array.tobytes() if array.dtype == np.uint8 else array.item() if array.size == 1 else None
+    if isinstance(text, str):
+        return text
+    if isinstance(text, bytes):
+        try:
+            return text.decode('utf-8')
+        except UnicodeDecodeError as error:
+            raise CaseError(f"{path}: 'meta' is no UTF-8 text: {error}") from error
     raise CaseError(f"{path}: 'meta' must be one string, got an array of dtype {array.dtype} and shape {array.shape}")

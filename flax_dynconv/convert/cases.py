@@ -61,7 +61,7 @@ def save_case(path: str | os.PathLike, case: Case) -> None:
         text = json.dumps(meta)
     except TypeError as error:
         raise CaseError(f'{path}: arguments must be a flat JSON table: {error}') from error
-    write_arrays(Path(path), arrays, text)
+    write_arrays(Path(path), arrays, {'meta': text})
 
 
 def load_case(path: str | os.PathLike) -> Case:

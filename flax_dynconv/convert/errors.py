@@ -9,7 +9,7 @@ class ConversionError(ValueError):
 
 
 class CaseError(ValueError):
-    """A reference case that cannot be used; the message says which file and why."""
+    """A reference case or a file of weights that cannot be used; the message says which file and why."""
 
 
 def suggestion(name: str, known: Iterable[str], count: int = 3) -> str:

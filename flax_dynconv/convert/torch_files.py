@@ -1,0 +1,99 @@
+"""PyTorch's own files, `.pth` and the like: tensors and plain values, never code."""
+
+import argparse
+import contextlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from flax_dynconv.convert.arrays import as_numpy
+from flax_dynconv.convert.errors import CaseError
+
+SUFFIXES = ('.pth', '.pt', '.bin', '.ckpt')
+
+
+def read_checkpoint(path: Path) -> Any:
+    """What `torch.load(weights_only=True)` gives, its tensors as numpy arrays.
+
+    Raises ImportError, with another way, where torch is missing; CaseError for files that are missing, damaged or hold
+    anything but tensors, numbers, text and tables of them (settings in an `argparse.Namespace` are taken as values).
+    """
+    if not path.is_file():
+        raise CaseError(f'{path}: no such file')
+    torch = _torch(path)
+    try:
+        with _plain_values(torch):
+            checkpoint = torch.load(path, map_location='cpu', weights_only=True)
+    # Damaged pickles raise whatever their bytes happen to say.
+    except Exception as error:
+        raise CaseError(f'{path}: {_reason(str(error) or type(error).__name__)}') from error
+    return _as_arrays(checkpoint)
+
+
+def write_state_dict(path: Path, arrays: Mapping[str, Any]) -> None:
+    """A dict of tensors as `torch.save(module.state_dict(), path)` writes it. ImportError where torch is missing."""
+    torch = _torch(path)
+    torch.save({key: _tensor(torch, as_numpy(array)) for key, array in arrays.items()}, path)
+
+
+def _torch(path):
+    try:
+        import torch
+    except ImportError as error:
+        raise ImportError(
+            f'{path}: {path.suffix} files need torch, which is not installed. Where it is, convert the file once: '
+            'python -c "import torch, safetensors.torch as s; '
+            f"s.save_file(torch.load('{path.name}', weights_only=True), '{path.stem}.safetensors')\" "
+            "(a checkpoint: torch.load(...)['state_dict'])"
+        ) from error
+    return torch
+
+
+def _plain_values(torch):
+    """Besides what PyTorch allows: settings and numpy's numbers, which training scripts save beside the weights."""
+    allow = getattr(torch.serialization, 'safe_globals', None)
+    if allow is None:
+        return contextlib.nullcontext()
+    # The function is the same under the names of numpy 1 and 2.
+    scalar = np.float64(0).__reduce__()[0]
+    names = [(scalar, f'numpy.{core}.multiarray.scalar') for core in ('core', '_core')]
+    kinds = [type(np.dtype(code)) for code in 'fdilqBbhH?']
+    return allow([argparse.Namespace, np.dtype, *names, *dict.fromkeys(kinds)])
+
+
+def _reason(text):
+    if found := re.search(r'Unsupported (?:global: GLOBAL|class) (\S+)', text):
+        if found.group(1).startswith('torch._utils.'):
+            return f'truncated or damaged, or it holds more than weights ({found.group(1)})'
+        return (
+            f'holds more than weights ({found.group(1)}), which is refused, since loading it could run code: save the '
+            'state_dict alone, torch.save(module.state_dict(), path)'
+        )
+    if 'TorchScript' in text:
+        return 'a TorchScript archive, which is a program and refused: save its state_dict()'
+    if 'Weights only load failed' in text:
+        return 'truncated or damaged, or a pickle that is no file of weights (refused)'
+    return f'truncated or damaged: {text.splitlines()[0]}'
+
+
+def _as_arrays(value):
+    if isinstance(value, Mapping):
+        return {name: _as_arrays(entry) for name, entry in value.items()}
+    if not hasattr(value, 'detach'):
+        return value
+    try:
+        return as_numpy(value)
+    except (TypeError, RuntimeError, ValueError):
+        # A quantised, sparse or complex tensor: of no concern unless it is one of the weights, which is said there.
+        return value
+
+
+def _tensor(torch, array):
+    array = np.array(array, order='C')
+    if array.dtype == jnp.bfloat16:
+        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(array)
