@@ -3,7 +3,7 @@
 from flax_dynconv import convert, layers, models, ops
 
 # Weights
-from flax_dynconv.convert import from_torch, save_reference_case, to_torch, verify
+from flax_dynconv.convert import from_torch, load_pretrained, save_reference_case, to_torch, verify
 
 # Layers
 from flax_dynconv.layers import (
@@ -21,7 +21,17 @@ from flax_dynconv.layers import (
 )
 
 # Models
-from flax_dynconv.models import MODELS, count, create_model, list_models
+from flax_dynconv.models import (
+    MODELS,
+    count,
+    create_model,
+    decay_mask,
+    feature_info,
+    list_models,
+    param_labels,
+    preprocess,
+    preprocessing,
+)
 
 # Operators
 from flax_dynconv.ops import mixture_conv, per_position_conv, per_sample_conv
@@ -43,14 +53,20 @@ __all__ = [
     'convert',
     'count',
     'create_model',
+    'decay_mask',
+    'feature_info',
     'from_torch',
     'layers',
     'list_models',
+    'load_pretrained',
     'mixture_conv',
     'models',
     'ops',
+    'param_labels',
     'per_position_conv',
     'per_sample_conv',
+    'preprocess',
+    'preprocessing',
     'save_reference_case',
     'set_temperature',
     'to_torch',

@@ -8,6 +8,9 @@ COMMANDS = {
     'train': 'flax_dynconv.training.train_cli',
     'evaluate': 'flax_dynconv.training.evaluate_cli',
     'verify': 'flax_dynconv.convert.verify_cli',
+    'models': 'flax_dynconv.models.models_cli',
+    'summary': 'flax_dynconv.models.summary_cli',
+    'convert': 'flax_dynconv.convert.convert_cli',
 }
 
 # What a user can mend: said in one line, without a traceback.
