@@ -1,6 +1,10 @@
 """Networks that take their convolution as an argument, a dict of them by name, and a counter of their cost."""
 
 from flax_dynconv.models.counting import Layer, Report, count
+from flax_dynconv.models.dynet_mobile import DyMobileBlock, dynet_mobilenetv2
+from flax_dynconv.models.dynet_mobilenet_v3 import dynet_mobilenetv3_large, dynet_mobilenetv3_small
+from flax_dynconv.models.dynet_resnet import dynet_resnet
+from flax_dynconv.models.dynet_shufflenet import dynet_shufflenetv2
 from flax_dynconv.models.efficientnet import condconv_efficientnet, efficientnet
 from flax_dynconv.models.feature_info import FeatureInfo, feature_info
 from flax_dynconv.models.inverted_residual import InvertedResidual, SqueezeExcite
@@ -13,12 +17,15 @@ from flax_dynconv.models.registry import MODELS, create_model, list_models, stat
 from flax_dynconv.models.residual_blocks import BasicBlock, Bottleneck
 from flax_dynconv.models.resnet import ResNet
 from flax_dynconv.models.resnets import condconv_resnet, dyconv_resnet, odconv_resnet, resnet
+from flax_dynconv.models.shufflenet_block import ShuffleBlock
+from flax_dynconv.models.shufflenet_v2 import ShuffleNetV2, shufflenetv2
 
 __all__ = [
     'LABELS',
     'MODELS',
     'BasicBlock',
     'Bottleneck',
+    'DyMobileBlock',
     'FeatureInfo',
     'InvertedResidual',
     'Layer',
@@ -27,6 +34,8 @@ __all__ = [
     'Preprocessing',
     'Report',
     'ResNet',
+    'ShuffleBlock',
+    'ShuffleNetV2',
     'SqueezeExcite',
     'Stage',
     'batch_norm',
@@ -38,6 +47,11 @@ __all__ = [
     'decay_mask',
     'dyconv_mobilenetv2',
     'dyconv_resnet',
+    'dynet_mobilenetv2',
+    'dynet_mobilenetv3_large',
+    'dynet_mobilenetv3_small',
+    'dynet_resnet',
+    'dynet_shufflenetv2',
     'efficientnet',
     'feature_info',
     'list_models',
@@ -48,6 +62,7 @@ __all__ = [
     'preprocess',
     'preprocessing',
     'resnet',
+    'shufflenetv2',
     'static_conv',
     'static_twin',
 ]

@@ -4,15 +4,21 @@ import difflib
 import fnmatch
 import re
 
+from flax_dynconv.models.dynet_mobile import DYNET_MOBILES
+from flax_dynconv.models.dynet_mobilenet_v3 import DYNET_MOBILENETS_V3
+from flax_dynconv.models.dynet_resnet import DYNET_RESNETS
+from flax_dynconv.models.dynet_shufflenet import DYNET_SHUFFLENETS
 from flax_dynconv.models.efficientnet import EFFICIENTNETS
 from flax_dynconv.models.mnasnet import MNASNETS
 from flax_dynconv.models.mobilenet_v1 import MOBILENETS_V1
 from flax_dynconv.models.mobilenet_v2 import MOBILENETS_V2
 from flax_dynconv.models.mobilenet_v3 import MOBILENETS_V3
 from flax_dynconv.models.resnets import RESNETS
+from flax_dynconv.models.shufflenet_v2 import SHUFFLENETS_V2
 
 # name -> constructor that takes num_classes, dtype and the network's other fields as keywords
-MODELS = {**RESNETS, **MOBILENETS_V2, **EFFICIENTNETS, **MOBILENETS_V1, **MNASNETS, **MOBILENETS_V3}
+MODELS = {**RESNETS, **MOBILENETS_V2, **EFFICIENTNETS, **MOBILENETS_V1, **MNASNETS, **MOBILENETS_V3, **SHUFFLENETS_V2}
+MODELS |= {**DYNET_RESNETS, **DYNET_MOBILES, **DYNET_SHUFFLENETS, **DYNET_MOBILENETS_V3}
 
 
 def create_model(name, num_classes=1000, dtype=None, **overrides):
@@ -54,12 +60,15 @@ def list_models(pattern='*'):
 def static_twin(name):
     """Name of the network of the same shape without dynamic convolutions; a static network is its own twin.
 
+    The networks that the DyNet paper made have other channels than their twins, from which it made them.
+
     Raises ValueError if there is none.
 
     >>> static_twin('odconv_resnet18_4x')
     'resnet18'
     """
-    twin = re.sub(r'^[a-z]+conv_(.+)_\d+[ex]$', r'\1', name)
+    twin = re.sub(r'^[a-z]+conv_(.+)_\d+[ex]$', r'\1', name).removeprefix('dynet_')
+    twin = {'dynet_mobilenetv2': 'mobilenetv2_100'}.get(name, twin)
     if twin not in MODELS:
         raise ValueError(f'{name!r} has no static twin among the models')
     return twin

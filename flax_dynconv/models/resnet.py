@@ -19,8 +19,9 @@ class ResNet(Network):
     -> dropout -> `fc`. With `num_classes=0` the pooled features (B, C) are returned and there is no `fc`; with
     `features_only=True` the maps of the stem (before pooling) and of each stage.
 
-    Seams and settings: see `Network`; here also `downsample_conv`, the 1x1 convolution of the shortcuts. Submodules
-    are named as in torchvision, dots replaced by underscores.
+    Seams and settings: see `Network`; here also `downsample_conv`, the 1x1 convolution of the shortcuts, and
+    `stem_features`, the channels of the first convolution, where they are not those of the first stage (`features`).
+    Submodules are named as in torchvision, dots replaced by underscores.
 
     Raises ValueError for an unknown `stem`, a `width` that is not positive, rates outside [0, 1), an unknown
     `output_stride` or an input that is not (B, H, W, C).
@@ -46,6 +47,7 @@ class ResNet(Network):
     stem: str = 'imagenet'
     downsample_conv: ModuleDef = static_conv
     stride_in_1x1: bool = False
+    stem_features: int | None = None
 
     @nn.compact
     def __call__(self, x, train=False):
@@ -53,7 +55,7 @@ class ResNet(Network):
         self.check_fields(x)
         norm, imagenet = self.in_mode(self.norm, train), self.stem == 'imagenet'
         stem_conv = self.in_mode(self.stem_conv, train)
-        x = square_conv(stem_conv, self._stage_features(0), 7 if imagenet else 3, 2 if imagenet else 1, 'conv1')(x)
+        x = square_conv(stem_conv, self._stem_features(), 7 if imagenet else 3, 2 if imagenet else 1, 'conv1')(x)
         x = self.act(norm(name='bn1')(x))
         maps = [x]
         if imagenet:
@@ -97,8 +99,14 @@ class ResNet(Network):
     def _stem_stride(self):
         return 4 if self.stem == 'imagenet' else 1
 
+    def _stem_features(self):
+        return self._scaled(self.features if self.stem_features is None else self.stem_features)
+
     def _stage_features(self, stage):
-        return max(1, round(self.features * self.width)) * 2**stage
+        return self._scaled(self.features) * 2**stage
+
+    def _scaled(self, channels):
+        return max(1, round(channels * self.width))
 
     def check_fields(self, x):
         """See `Network`; here also the stem."""

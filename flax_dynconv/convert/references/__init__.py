@@ -13,6 +13,7 @@ from flax_dynconv.convert.references.timm import CONDCONV2D
 from flax_dynconv.convert.references.timm_efficientnet import CONDCONV_RESIDUAL, tf_efficientnet
 from flax_dynconv.convert.references.torchvision_mobilenet import TV_MOBILENET_V2, tv_mobilenet_v3
 from flax_dynconv.convert.references.torchvision_resnet import tv_resnet
+from flax_dynconv.convert.references.torchvision_shufflenet import tv_shufflenet_v2
 from flax_dynconv.models.mobilenet_v3 import mobilenetv3_large, mobilenetv3_small
 
 LAYERS: dict[str, Reference] = {
@@ -49,5 +50,9 @@ NETWORKS: dict[str, Reference] = {
     'torchvision.mobilenet_v2': TV_MOBILENET_V2,
     'torchvision.mobilenet_v3_small': tv_mobilenet_v3(mobilenetv3_small),
     'torchvision.mobilenet_v3_large': tv_mobilenet_v3(mobilenetv3_large),
+    'torchvision.shufflenet_v2_x0_5': tv_shufflenet_v2(0.5),
+    'torchvision.shufflenet_v2_x1_0': tv_shufflenet_v2(1.0),
+    'torchvision.shufflenet_v2_x1_5': tv_shufflenet_v2(1.5),
+    'torchvision.shufflenet_v2_x2_0': tv_shufflenet_v2(2.0),
 }
 REFERENCES: dict[str, Reference] = {**LAYERS, **NETWORKS}
