@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
+from flax_dynconv.layers._inverse_root import scaled_inverse_root
+
 
 class BatchNorm(nn.BatchNorm):
     """`nn.BatchNorm` whose running variance is the unbiased one, as PyTorch stores it.
@@ -19,7 +21,8 @@ class BatchNorm(nn.BatchNorm):
     variance: the outputs in training are equal, the running variances differ by n / (n - 1). That is much where n is
     small: a routing's norm sees one value per sample. PyTorch's `momentum=0.1` is 0.9 here. With n = 1 there is
     nothing to estimate: the batch variance 0 is stored, and the output is the bias, which a warning says (PyTorch
-    refuses to train there).
+    refuses to train there). By running averages the factor of each channel is rounded once (PyTorch computes it in
+    float64), where `nn.BatchNorm` rounds three times.
 
     Attributes:
       use_fast_variance: False here, so that the variance keeps its digits where the mean is large, as PyTorch's does.
@@ -49,6 +52,8 @@ class BatchNorm(nn.BatchNorm):
         `use_running_average` and `mask` (which positions count) are those of `nn.BatchNorm`.
         """
         running = nn.merge_param('use_running_average', self.use_running_average, use_running_average)
+        if running and self.has_variable('batch_stats', 'mean'):
+            return self._by_running_statistics(jnp.asarray(x))
         stored = {'mean': 0.0, 'var': 1.0} | dict(self.variables.get('batch_stats', {}))
         y = super().__call__(x, use_running_average, mask=mask)
         if running or self.is_initializing():
@@ -63,6 +68,26 @@ class BatchNorm(nn.BatchNorm):
             n = jnp.asarray(count, added.dtype)
             self.put_variable('batch_stats', 'var', kept + added * (n / jnp.maximum(n - 1, 1)))
         return y
+
+    def _by_running_statistics(self, x):
+        """The parent's arithmetic, but for the factor of each channel: it is rounded once (`scaled_inverse_root`)."""
+        axes = (self.axis,) if isinstance(self.axis, int) else tuple(self.axis)
+        axes = sorted(a % x.ndim for a in axes)
+        shape = tuple(x.shape[a] for a in axes)
+        lanes = tuple(x.shape[a] if a in axes else 1 for a in range(x.ndim))
+        mean, var = (jnp.asarray(self.get_variable('batch_stats', name)) for name in ('mean', 'var'))
+        scale = self.param('scale', self.scale_init, shape, self.param_dtype) if self.use_scale else None
+        bias = self.param('bias', self.bias_init, shape, self.param_dtype) if self.use_bias else None
+        given = [a for a in (x, scale, bias) if a is not None]
+        dtype = nn.dtypes.canonicalize_dtype(*given, dtype=self.dtype)
+        acc = jnp.result_type(var, *([] if scale is None else [scale]))
+        factor = scaled_inverse_root(
+            jnp.ones(shape, acc) if scale is None else jnp.asarray(scale, acc),
+            jnp.asarray(var, acc).reshape(shape),
+            jnp.full(shape, self.epsilon, acc),
+        )
+        y = (x - mean.reshape(lanes)) * factor.reshape(lanes)
+        return jnp.asarray(y if bias is None else y + bias.reshape(lanes), dtype)
 
     def _too_few(self, count, stored):
         """One value: say what comes of it. None, an empty batch: keep the statistics, which would become NaN."""
