@@ -2,15 +2,22 @@
 
 from typing import Any
 
+_DEPTHS = (18, 34, 50, 101)
 _WIDTHS = ('050', '075', '100')
+_CONDCONV = ('b0_4e', 'b0_8e', 'b1_8e')
 
 # name of create_model -> reference id and its arguments, but for the number of classes
 PRETRAINED: dict[str, tuple[str, dict[str, Any]]] = {
-    **{f'resnet{d}': (f'torchvision.resnet{d}', {}) for d in (18, 34, 50, 101)},
-    **{
-        f'odconv_resnet{d}_{k}x': (f'odconv.od_resnet{d}', {'kernel_num': k})
-        for d in (18, 34, 50, 101)
-        for k in (1, 2, 4)
-    },
+    **{f'resnet{d}': (f'torchvision.resnet{d}', {}) for d in _DEPTHS},
+    **{f'odconv_resnet{d}_{k}x': (f'odconv.od_resnet{d}', {'kernel_num': k}) for d in _DEPTHS for k in (1, 2, 4)},
     **{f'dyconv_resnet{d}_4x': (f'dynconv.dy_resnet{d}', {}) for d in (18, 34, 50)},
+    **{f'mobilenetv2_{w}': ('torchvision.mobilenet_v2', {'width_mult': int(w) / 100}) for w in _WIDTHS},
+    **{
+        f'odconv_mobilenetv2_{w}_{k}x': (f'odconv.od_mobilenetv2_{w}', {'kernel_num': k})
+        for w in _WIDTHS
+        for k in (1, 4)
+    },
+    **{f'mobilenetv3_{size}': (f'torchvision.mobilenet_v3_{size}', {}) for size in ('small', 'large')},
+    **{f'efficientnet_{size}': (f'timm.tf_efficientnet_{size}', {}) for size in ('b0', 'b1')},
+    **{f'condconv_efficientnet_{size}': (f'timm.tf_efficientnet_cc_{size}', {}) for size in _CONDCONV},
 }

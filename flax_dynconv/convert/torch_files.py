@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import re
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ def read_checkpoint(path: Path) -> Any:
             checkpoint = torch.load(path, map_location='cpu', weights_only=True)
     # Damaged pickles raise whatever their bytes happen to say.
     except Exception as error:
-        raise CaseError(f'{path}: {_reason(str(error) or type(error).__name__)}') from error
+        raise CaseError(f'{path}: {_reason(path, str(error) or type(error).__name__)}') from error
     return _as_arrays(checkpoint)
 
 
@@ -65,12 +66,12 @@ def _plain_values(torch):
     return allow([argparse.Namespace, np.dtype, *names, *dict.fromkeys(kinds)])
 
 
-def _reason(text):
+def _reason(path, text):
     if found := re.search(r'Unsupported (?:global: GLOBAL|class) (\S+)', text):
-        if found.group(1).startswith('torch._utils.'):
-            return f'truncated or damaged, or it holds more than weights ({found.group(1)})'
+        # Old files are bare pickles: where one is cut off, so is the name.
+        doubt = '' if zipfile.is_zipfile(path) else 'truncated, or '
         return (
-            f'holds more than weights ({found.group(1)}), which is refused, since loading it could run code: save the '
+            f'{doubt}holds more than weights ({found.group(1)}), which is refused, since loading it could run code: save the '
             'state_dict alone, torch.save(module.state_dict(), path)'
         )
     if 'TorchScript' in text:
