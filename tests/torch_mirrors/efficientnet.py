@@ -7,16 +7,17 @@ import torch.nn.functional as F
 from torch import nn
 
 from tests.torch_mirrors.inverted_residual import CondConvResidual, Conv2d, Separable
+from tests.torch_mirrors.mobilenet_v2 import divisible
 
-# Blocks, kernel size, stride of the first block, expansion, channels.
+# Blocks, kernel size, stride of the first block, expansion, channels, squeeze.
 STAGES = (
-    (1, 3, 1, 1, 16),
-    (2, 3, 2, 6, 24),
-    (2, 5, 2, 6, 40),
-    (3, 3, 2, 6, 80),
-    (3, 5, 1, 6, 112),
-    (4, 5, 2, 6, 192),
-    (1, 3, 1, 6, 320),
+    (1, 3, 1, 1, 16, 0.25),
+    (2, 3, 2, 6, 24, 0.25),
+    (2, 5, 2, 6, 40, 0.25),
+    (3, 3, 2, 6, 80, 0.25),
+    (3, 5, 1, 6, 112, 0.25),
+    (4, 5, 2, 6, 192, 0.25),
+    (1, 3, 1, 6, 320, 0.25),
 )
 
 
@@ -33,39 +34,45 @@ class EfficientNet(nn.Module):
         pad_type='same',
         *,
         depth=1.0,
+        width=1.0,
+        head=1280,
         experts=0,
+        stages=STAGES,
+        act='SiLU',
+        classifier=nn.Linear,
     ):
         super().__init__()
-        norm = partial(nn.BatchNorm2d, eps=bn_eps, momentum=bn_momentum)
-        self.drop_rate = drop_rate
-        self.conv_stem = Conv2d(in_chans, 32, 3, 2, pad_type)
-        self.bn1 = norm(32)
-        repeats = [math.ceil(depth * row[0]) for row in STAGES]
-        width, done, reached, dilation, stages = 32, 0, 2, 1, []
-        for s, (_, size, stride, expansion, channels) in enumerate(STAGES):
-            before = dilation
+        norm = {'bn_eps': bn_eps, 'bn_momentum': bn_momentum}
+        make_norm = partial(nn.BatchNorm2d, eps=bn_eps, momentum=bn_momentum)
+        self.drop_rate, self.act = drop_rate, getattr(nn, act)()
+        inputs = divisible(32 * width)
+        self.conv_stem = Conv2d(in_chans, inputs, 3, 2, pad_type)
+        self.bn1 = make_norm(inputs)
+        repeats = [math.ceil(depth * row[0]) for row in stages]
+        done, reached, dilation, built = 0, 2, 1, []
+        for s, (_, size, stride, expansion, channels, squeeze) in enumerate(stages):
+            before, outputs = dilation, divisible(channels * width)
             if reached * stride > output_stride:
                 dilation, stride = dilation * stride, 1
             reached, blocks = reached * stride, []
             for i in range(repeats[s]):
-                drop = drop_path_rate * done / sum(repeats)
-                place = (width, channels, size, 1 if i else stride, dilation if i else before, pad_type)
+                place = (inputs, outputs, size, 1 if i else stride, dilation if i else before, pad_type)
+                own = {'act': act, 'se': squeeze, 'drop_path_rate': drop_path_rate * done / sum(repeats), **norm}
                 if expansion == 1:
-                    blocks.append(Separable(*place, norm, drop))
+                    blocks.append(Separable(*place, **own))
                 else:
-                    own = {'exp_ratio': expansion, 'num_experts': experts if s > 3 else 0, 'act': 'SiLU', 'se': 0.25}
-                    own |= {'bn_eps': bn_eps, 'bn_momentum': bn_momentum, 'drop_path_rate': drop}
-                    blocks.append(CondConvResidual(*place, **own))
-                width, done = channels, done + 1
-            stages.append(nn.Sequential(*blocks))
-        self.blocks = nn.Sequential(*stages)
-        self.conv_head = Conv2d(width, 1280, 1)
-        self.bn2 = norm(1280)
-        self.classifier = nn.Linear(1280, num_classes)
+                    kernels = experts if s >= len(stages) - 3 else 0
+                    blocks.append(CondConvResidual(*place, exp_ratio=expansion, num_experts=kernels, **own))
+                inputs, done = outputs, done + 1
+            built.append(nn.Sequential(*blocks))
+        self.blocks = nn.Sequential(*built)
+        self.conv_head = Conv2d(inputs, head, 1)
+        self.bn2 = make_norm(head)
+        self.classifier = classifier(head, num_classes)
 
     def forward(self, x):
-        x = self.blocks(F.silu(self.bn1(self.conv_stem(x))))
-        x = F.silu(self.bn2(self.conv_head(x))).mean((2, 3))
+        x = self.blocks(self.act(self.bn1(self.conv_stem(x))))
+        x = self.act(self.bn2(self.conv_head(x))).mean((2, 3))
         return self.classifier(F.dropout(x, self.drop_rate, self.training))
 
 

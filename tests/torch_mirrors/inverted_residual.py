@@ -56,13 +56,27 @@ class _Block(nn.Module):
 
 
 class Separable(_Block):
-    def __init__(self, in_chs, out_chs, size, stride=1, dilation=1, pad_type='', norm=nn.BatchNorm2d, drop=0.0):
-        super().__init__(in_chs, out_chs, stride, False, 'SiLU', 0.25, drop)
-        self.conv_dw = Conv2d(in_chs, in_chs, size, stride, pad_type, dilation, in_chs)
-        self.bn1 = norm(in_chs)
+    def __init__(
+        self,
+        in_chs,
+        out_chs,
+        dw_kernel_size=3,
+        stride=1,
+        dilation=1,
+        pad_type='',
+        noskip=False,
+        act='ReLU',
+        bn_eps=1e-5,
+        bn_momentum=0.1,
+        se=None,
+        drop_path_rate=0.0,
+    ):
+        super().__init__(in_chs, out_chs, stride, noskip, act, se, drop_path_rate)
+        self.conv_dw = Conv2d(in_chs, in_chs, dw_kernel_size, stride, pad_type, dilation, in_chs)
+        self.bn1 = nn.BatchNorm2d(in_chs, bn_eps, bn_momentum)
         self.se = self.squeeze(in_chs)
         self.conv_pw = Conv2d(in_chs, out_chs, 1, padding=pad_type)
-        self.bn2 = norm(out_chs)
+        self.bn2 = nn.BatchNorm2d(out_chs, bn_eps, bn_momentum)
 
     def forward(self, x):
         return self.add(x, self.bn2(self.conv_pw(self.se(self.act(self.bn1(self.conv_dw(x)))))))
@@ -90,14 +104,13 @@ class CondConvResidual(_Block):
     ):
         super().__init__(in_chs, out_chs, stride, noskip, act, se, drop_path_rate)
         middle, self.experts = divisible(in_chs * exp_ratio), num_experts
-        norm = {'eps': bn_eps, 'momentum': bn_momentum}
         self.conv_pw = self.conv(in_chs, middle, 1, padding=pad_type)
-        self.bn1 = nn.BatchNorm2d(middle, **norm)
+        self.bn1 = nn.BatchNorm2d(middle, bn_eps, bn_momentum)
         self.conv_dw = self.conv(middle, middle, dw_kernel_size, stride, pad_type, dilation, middle)
-        self.bn2 = nn.BatchNorm2d(middle, **norm)
+        self.bn2 = nn.BatchNorm2d(middle, bn_eps, bn_momentum)
         self.se = self.squeeze(middle)
         self.conv_pwl = self.conv(middle, out_chs, 1, padding=pad_type)
-        self.bn3 = nn.BatchNorm2d(out_chs, **norm)
+        self.bn3 = nn.BatchNorm2d(out_chs, bn_eps, bn_momentum)
         self.routing_fn = nn.Linear(in_chs, num_experts) if num_experts else None
 
     def conv(self, *arguments, **settings):

@@ -13,8 +13,7 @@ _HEADS = {
     '_fc.weight': 1.5,
     'attention.fc2.weight': 3,
     'routing_fn.weight': 3,
-    'routing.weight': 3,
-    'coefficients.weight': 3,
+    'coefficients.out.weight': 3,
 }
 
 

@@ -1,11 +1,18 @@
-"""Which mirror stands for which reference id."""
+"""Which mirror stands for which reference id, and those of networks that no reference publishes, by model name."""
+
+from functools import partial
 
 from tests.torch_mirrors import (
     condconv,
+    condconv_mobilenet_v2,
+    condconv_resnet,
     dy_resnet,
     dynconv,
+    dynet,
     efficientnet,
     inverted_residual,
+    mnasnet,
+    mobilenet_v1,
     mobilenet_v2,
     mobilenet_v3,
     od_resnet,
@@ -50,4 +57,18 @@ MIRRORS = {
     'seed.DyNet2D': seed.DyNet2D,
     'seed.ODConv2D': seed.ODConv2D,
     'seed.YOLOODConv2d': seed.YOLOODConv2d,
+}
+
+# Their files document their keys.
+UNPUBLISHED = {
+    'condconv_resnet18_8x': condconv_resnet.condconv_resnet18,
+    'condconv_resnet50_8x': condconv_resnet.condconv_resnet50,
+    'condconv_mobilenetv2_100_8x': condconv_mobilenet_v2.condconv_mobilenet_v2,
+    'mobilenetv1_100': mobilenet_v1.MobileNetV1,
+    'condconv_mobilenetv1_100_8x': partial(mobilenet_v1.MobileNetV1, experts=8),
+    'mnasnet_a1': mnasnet.mnasnet_a1,
+    'condconv_mnasnet_a1_8x': partial(mnasnet.mnasnet_a1, experts=8),
+    'dynet_mobilenetv2': dynet.DyMobile,
+    'dynet_resnet18': dynet.dynet_resnet18,
+    'dynet_resnet50': dynet.dynet_resnet50,
 }
