@@ -25,7 +25,7 @@ def dynet_shufflenetv2(size=1.0, *, num_kernels=6, **fields):
     units of 2**20, the "M" of the paper's ResNets (see `dynet_resnet`), that is 88.9 M (published 88) and 169.2 M
     (171); in millions it would be 6 % and 4 % too much. All that `count` counts: 97.3e6 = 92.8 M (the saving of 37.0 %
     in the abstract of the arXiv version, of 146 M, leaves 92) and 186.9e6. Quarters in the first blocks of the stages
-    too would leave 78.0e6 and 143.0e6, too little in either unit.
+    too would leave about 78e6 and 143e6, too little in either unit.
 
     Source: Zhang et al., "DyNet: Dynamic Convolution for Accelerating Convolutional Neural Networks"
     (arXiv:2004.10694; figures of the ICLR 2020 submission unless said otherwise). No code was published.
