@@ -71,8 +71,8 @@ def _reason(path, text):
         # Old files are bare pickles: where one is cut off, so is the name.
         doubt = '' if zipfile.is_zipfile(path) else 'truncated, or '
         return (
-            f'{doubt}holds more than weights ({found.group(1)}), which is refused, since loading it could run code: save the '
-            'state_dict alone, torch.save(module.state_dict(), path)'
+            f'{doubt}holds more than weights ({found.group(1)}), which is refused, since loading it could run code: '
+            'save the state_dict alone, torch.save(module.state_dict(), path)'
         )
     if 'TorchScript' in text:
         return 'a TorchScript archive, which is a program and refused: save its state_dict()'
