@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         head = {'name': args.name, 'image_size': size, 'num_classes': args.num_classes}
         totals = {'parameters': report.parameters, 'multiply_adds': report.multiply_adds}
-        layers = [layer._asdict() for layer in report.layers]
+        layers = [layer._asdict() | {'output': _per_image(layer)} for layer in report.layers]
         print(json.dumps({**head, **totals, 'layers': layers}, indent=2))
     else:
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
@@ -61,13 +61,18 @@ def table(report, width=None):
     """
     rows = [('layer', 'kind', 'output', 'parameters', 'multiply-adds')]
     for layer in report.layers:
-        output = 'x'.join(str(n) for n in (layer.output or ())[1:])
+        output = 'x'.join(map(str, _per_image(layer)))
         rows.append((layer.path, layer.kind, output, f'{layer.parameters:,}', f'{layer.multiply_adds:,}'))
     rows.append(('total', '', '', f'{report.parameters:,}', f'{report.multiply_adds:,}'))
     widths = [max(len(row[i]) for row in rows) for i in range(5)]
     if width is not None:
         widths[0] = min(widths[0], max(len('layer'), width - sum(widths[1:]) - 2 * 4))
     return '\n'.join(_line(row, widths) for row in rows)
+
+
+def _per_image(layer):
+    """The shape of a layer's output without the batch; () for an output that is no array."""
+    return (layer.output or ())[1:]
 
 
 def _line(row, widths):
