@@ -33,7 +33,7 @@ def fetch(source: str, revision: str | None = None) -> Path:
         return _cached(hub, place, file) or _download(hub, place, file, source)
     except CaseError:
         raise
-    except (OSError, ValueError, hub.errors.EntryNotFoundError) as error:
+    except _failures(hub) as error:
         raise CaseError(f'{source}: neither in the cache nor on the hub: {_first_line(error)}') from error
 
 
@@ -59,7 +59,7 @@ def _cached(hub, place, file):
         return found
     try:
         folder = Path(hub.snapshot_download(**place, local_files_only=True))
-    except (OSError, ValueError, hub.errors.EntryNotFoundError):  # Nothing of it is there, or not all of it.
+    except _failures(hub):  # Nothing of it is there, or not all of it.
         return _in_cache(hub, place, LAST)
     files = [path.relative_to(folder).as_posix() for path in folder.rglob('*') if path.is_file()]
     weights = [name for name in files if name.endswith('.safetensors') or name == LAST]
@@ -90,6 +90,12 @@ def _client(source):
             "pip install 'flax-dynconv[hub]' (in a checkout: pip install '.[hub]')"
         ) from error
     return huggingface_hub
+
+
+def _failures(hub):
+    """What the client raises: its own errors, and those of the library with which its version speaks to the hub."""
+    network = (kind for kind in hub.errors.HfHubHTTPError.__mro__ if issubclass(kind, Exception))
+    return (*(kind for kind in network if kind is not Exception), hub.errors.EntryNotFoundError, ValueError)
 
 
 def _first_line(error):

@@ -54,12 +54,13 @@ def load_pretrained(
     >>> import tempfile
     >>> import jax.numpy as jnp
     >>> from flax_dynconv.convert import save_variables
-    >>> model = create_model('odconv_resnet8_4x', num_classes=10)
+    >>> model = create_model('resnet8', num_classes=10)
     >>> path = os.path.join(tempfile.mkdtemp(), 'digits.safetensors')
-    >>> save_variables(path, model.init(jax.random.key(1), jnp.ones((1, 8, 8, 1))))
-    >>> model, variables = load_pretrained('odconv_resnet8_4x', path, num_classes=3)
-    >>> model.apply(variables, jnp.ones((2, 8, 8, 1))).shape
-    (2, 3)
+    >>> shapes = jax.eval_shape(model.init, jax.random.key(1), jnp.ones((1, 8, 8, 1)))
+    >>> save_variables(path, jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), shapes))  # as if trained
+    >>> model, variables = load_pretrained('resnet8', path, num_classes=3)
+    >>> model.num_classes, variables['params']['fc']['kernel'].shape
+    (3, (64, 3))
     """
     if param_dtype is not None:
         overrides['param_dtype'] = param_dtype

@@ -367,6 +367,42 @@ def test_what_the_cache_does_not_have(cache):
         hub.fetch('hf:own er/repo')
 
 
+def test_what_the_cache_lacks_is_asked_for(cache, monkeypatch):
+    import huggingface_hub
+
+    folder = cache('owner/repo', {'config.json': b'{}'}, revision='v1')
+    monkeypatch.setenv('HF_HUB_OFFLINE', '0')
+    asked = []
+
+    def listed(self, repository, *, revision):
+        asked.append((repository, revision))
+        return ['config.json', 'a.safetensors']
+
+    def downloaded(*, repo_id, filename, revision, cache_dir):
+        asked.append((repo_id, filename, revision, cache_dir))
+        return str(folder / 'refs/v1')
+
+    monkeypatch.setattr(huggingface_hub.HfApi, 'list_repo_files', listed)
+    monkeypatch.setattr(huggingface_hub, 'hf_hub_download', downloaded)
+    assert hub.fetch('hf:owner/repo', 'v1') == folder / 'refs/v1'
+    assert asked == [('owner/repo', 'v1'), ('owner/repo', 'a.safetensors', 'v1', str(folder.parent))]
+
+
+def test_a_hub_that_does_not_answer(cache, monkeypatch):
+    import huggingface_hub
+
+    kinds = [kind for kind in huggingface_hub.errors.HfHubHTTPError.__mro__ if kind.__name__ == 'HTTPError']
+    monkeypatch.setenv('HF_HUB_OFFLINE', '0')
+    for kind in (*kinds, ConnectionError, ValueError):
+
+        def failing(self, repository, *, revision, kind=kind):
+            raise kind('no answer\nand more')
+
+        monkeypatch.setattr(huggingface_hub.HfApi, 'list_repo_files', failing)
+        with pytest.raises(CaseError, match=r'hf:owner/repo: neither in the cache nor on the hub: no answer$'):
+            hub.fetch('hf:owner/repo')
+
+
 @pytest.mark.parametrize('source', ['hf:', 'hf:owner', 'hf:owner/', 'hf:/repo', 'hf:owner/repo/../../x.npz'])
 def test_sources_that_are_no_repository(source):
     with pytest.raises(CaseError, match='expected hf:owner/repo or hf:owner/repo/file'):
