@@ -10,8 +10,9 @@ from flax_dynconv.convert.layouts import to_flax
 from flax_dynconv.convert.layouts import to_torch as to_channels_first
 from tests.golden.loader import Golden, names
 
-LAYERS = [(name, mode) for name, mode in names() if not name.startswith('od_resnet')]
-NETS = [(name, mode) for name, mode in names() if name.startswith('od_resnet')]
+WHOLE = ('od_resnet', 'tf_efficientnet')
+LAYERS = [(name, mode) for name, mode in names() if not name.startswith(WHOLE)]
+NETS = [(name, mode) for name, mode in names() if name.startswith(WHOLE)]
 
 
 def check_outputs(name, mode, dtype):
