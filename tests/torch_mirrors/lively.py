@@ -17,11 +17,12 @@ _HEADS = {
 }
 
 
-def lively(module, seed=0, inputs=None):
+def lively(module, seed=0, inputs=None, steepness=1.0):
     """The module in float64, every parameter and buffer drawn anew: no zero bias, no unit scale, attentions differ.
 
     With inputs the running statistics are those of a pass over them, so that nothing fades out in evaluation mode
-    either; without, means are near 0 and variances near 1.
+    either; without, means are near 0 and variances near 1. Deep networks whose attentions have norms of their own
+    amplify rounding errors less with a steepness below 1.
     """
     generator = torch.Generator().manual_seed(seed)
     module.double()
@@ -29,20 +30,20 @@ def lively(module, seed=0, inputs=None):
         for path, owner in module.named_modules():
             for name, tensor in [*owner.named_parameters(recurse=False), *owner.named_buffers(recurse=False)]:
                 noise = torch.randn(tensor.shape, generator=generator, dtype=torch.float64)
-                tensor.copy_(_draw(owner, f'{path}.{name}', tensor, noise))
+                tensor.copy_(_draw(owner, f'{path}.{name}', tensor, noise, steepness))
         if inputs is not None:
             _calibrate(module, inputs)
     return module
 
 
-def _draw(owner, name, tensor, noise):
+def _draw(owner, name, tensor, noise, steepness):
     if not tensor.is_floating_point():
         return torch.full_like(tensor, 5)
     if name.endswith('running_var') or (isinstance(owner, _BatchNorm) and name.endswith('weight')):
         return 1 + 0.3 * noise.tanh()
     if tensor.ndim < 2 or name.endswith('bias'):
         return 0.2 * noise
-    gain = next((steep for end, steep in _HEADS.items() if name.endswith(end)), math.sqrt(2))
+    gain = next((steepness * gain for end, gain in _HEADS.items() if name.endswith(end)), math.sqrt(2))
     return gain / math.sqrt(_fan_in(owner, tensor)) * noise
 
 
