@@ -51,8 +51,9 @@ def copies(checkpoint: Mapping[Any, Any], keys: Iterable[str]) -> list[Copy]:
     """
     keys, found = dict.fromkeys(keys), []
     for path, table in tables(checkpoint):
+        mmcv = any(isinstance(name, str) and re.search(r'(^|\.)ema_', name) for name in table)
         for prefix, names in _by_prefix(table, keys).items():
-            kept = _kept_by_mmcv(table, prefix, keys)
+            kept = _kept_by_mmcv(table, prefix, keys) if mmcv else {}
             averaged = bool(kept) or is_averaged(path, prefix, table)
             found.append(Copy(path, table, prefix, names, averaged))
             if kept:

@@ -4,6 +4,7 @@ from typing import Any
 
 _DEPTHS = (18, 34, 50, 101)
 _WIDTHS = ('050', '075', '100')
+_SHUFFLENETS = {'050': 'x0_5', '100': 'x1_0', '150': 'x1_5', '200': 'x2_0'}
 _CONDCONV = ('b0_4e', 'b0_8e', 'b1_8e')
 
 # name of create_model -> reference id and its arguments, but for the number of classes
@@ -18,6 +19,7 @@ PRETRAINED: dict[str, tuple[str, dict[str, Any]]] = {
         for k in (1, 4)
     },
     **{f'mobilenetv3_{size}': (f'torchvision.mobilenet_v3_{size}', {}) for size in ('small', 'large')},
+    **{f'shufflenetv2_{w}': (f'torchvision.shufflenet_v2_{size}', {}) for w, size in _SHUFFLENETS.items()},
     **{f'efficientnet_{size}': (f'timm.tf_efficientnet_{size}', {}) for size in ('b0', 'b1')},
     **{f'condconv_efficientnet_{size}': (f'timm.tf_efficientnet_cc_{size}', {}) for size in _CONDCONV},
 }

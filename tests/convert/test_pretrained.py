@@ -24,6 +24,7 @@ from flax_dynconv.convert import (
     save_weights,
     to_torch,
 )
+from flax_dynconv.convert.references import NETWORKS
 
 NAME, REFERENCE = 'mobilenetv3_small', 'torchvision.mobilenet_v3_small'
 ARGUMENTS = {'num_classes': 3}
@@ -281,6 +282,10 @@ def test_weights_of_another_network(digits, weights):
         load_pretrained('resnet8', path)
     with pytest.raises(ConversionError, match=r"the state_dict does not fit, .*without the prefix 'module\.'"):
         load_pretrained('mobilenetv3_large', weights / 'plain.safetensors')
+
+
+def test_every_reference_of_a_network_has_a_name():
+    assert {reference for reference, _ in PRETRAINED.values()} == set(NETWORKS)
 
 
 @pytest.mark.parametrize('name', PRETRAINED)
