@@ -284,6 +284,24 @@ def test_weights_of_another_network(digits, weights):
         load_pretrained('mobilenetv3_large', weights / 'plain.safetensors')
 
 
+def test_the_network_computes_what_pytorchs_does(tmp_path):
+    torch = pytest.importorskip('torch', reason='compares with a live PyTorch network')
+    from tests.torch_mirrors.registry import MIRRORS
+
+    torch.manual_seed(0)
+    module = MIRRORS['torchvision.resnet18'](num_classes=4).eval()
+    averaged = torch.optim.swa_utils.AveragedModel(module)
+    others = {key: torch.zeros_like(value) for key, value in torch.nn.DataParallel(module).state_dict().items()}
+    torch.save({'model': others, 'model_ema': averaged.state_dict(), 'epoch': 3}, tmp_path / 'checkpoint.pth')
+    model, variables = load_pretrained('resnet18', tmp_path / 'checkpoint.pth')
+    images = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype(np.float32)
+    expected = module(torch.tensor(images.transpose(0, 3, 1, 2))).detach().numpy()
+    with jax.default_matmul_precision('highest'):
+        actual = jax.jit(model.apply)(variables, images)
+    assert np.abs(actual - expected).max() <= 1e-5 * max(1, np.abs(expected).max())
+    assert np.abs(expected).max() > 0.05
+
+
 def test_every_reference_of_a_network_has_a_name():
     assert {reference for reference, _ in PRETRAINED.values()} == set(NETWORKS)
 
