@@ -24,6 +24,7 @@ class DyNetRouting(Routing, kw_only=True):
       features: output channels of the convolution, or of each of several.
       reduction: with a fraction, a hidden layer of int(C * reduction) units and a ReLU comes first, as in the paper's
         ResNets (0.25 there; the paper names no activation); None: one linear map.
+      min_hidden: the least number of units of the hidden layer.
 
     Raises ValueError for an x without a batch axis.
 
@@ -42,6 +43,7 @@ class DyNetRouting(Routing, kw_only=True):
     features: int | Sequence[int] = dataclasses.field(kw_only=False)
     num_kernels: int = 6
     reduction: float | None = None
+    min_hidden: int = 1
     kernel_init: Callable[..., Any] = nn.initializers.lecun_normal()
 
     @nn.compact
@@ -49,7 +51,7 @@ class DyNetRouting(Routing, kw_only=True):
         """(B, *spatial, C) or (B, C) to coefficients (B, K, Cout), or a tuple of them."""
         x = self.pool(x)
         if self.reduction is not None:
-            hidden = max(1, int(x.shape[-1] * self.reduction))
+            hidden = max(self.min_hidden, int(x.shape[-1] * self.reduction))
             x = nn.relu(self.linear(x, hidden, 'hidden', self.kernel_init))
         several = not isinstance(self.features, int)
         widths = tuple(self.features) if several else (self.features,)

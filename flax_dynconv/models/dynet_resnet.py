@@ -7,12 +7,14 @@ from flax_dynconv.models.network import he_fan_out
 from flax_dynconv.models.resnets import DEPTHS, resnet
 
 
-def dynet_resnet(depth, *, num_kernels=6, reduction=1 / 4, **fields):
+def dynet_resnet(depth, *, num_kernels=6, reduction=1 / 4, min_hidden=8, **fields):
     """Dy-ResNet: half of the channels in every residual block, all of whose convolutions are `DyNetConv`.
 
     The coefficients of a block come from the block's input by two linear layers, the hidden one with Cin * `reduction`
-    units; `num_kernels` is the paper's g_t, and 1 scales each output channel of one kernel. Shortcuts, classifier and
-    stem (with its 64 channels) are static. `fields` are those of `ResNet`.
+    units, but not fewer than `min_hidden`: the published networks have at least 8, and in narrow ones a few units might
+    all be 0 for every image, since behind a ReLU the pooled inputs are positive and differ little. `num_kernels` is the
+    paper's g_t, and 1 scales each output channel of one kernel. Shortcuts, classifier and stem (with its 64 channels)
+    are static. `fields` are those of `ResNet`.
 
     The paper leaves open: how a shortcut meets the halved output (here a block as a whole has half of the channels, so
     that the next one reads half, and the first block after the stem needs a projected shortcut too); whether projected
@@ -35,7 +37,7 @@ def dynet_resnet(depth, *, num_kernels=6, reduction=1 / 4, **fields):
     (64, 32)
     """
     conv = functools.partial(DyNetConv, num_kernels=num_kernels, kernel_init=he_fan_out)
-    router = functools.partial(DyNetRouting, num_kernels=num_kernels, reduction=reduction)
+    router = functools.partial(DyNetRouting, num_kernels=num_kernels, reduction=reduction, min_hidden=min_hidden)
     stem = DEPTHS.get(depth, {}).get('features', 64)
     settings = {'features': stem // 2, 'stem_features': stem, 'conv': conv, 'router': router}
     return resnet(depth, **{**settings, **fields})

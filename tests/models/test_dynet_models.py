@@ -148,6 +148,12 @@ def test_dy_resnets_have_half_of_the_channels():
         assert half['layer1_0', 'downsample_0', 'kernel'] == (1, 1, 64, 32 * expansion)
 
 
+def test_narrow_dy_resnets_keep_eight_hidden_units():
+    for width, expected in ((0.25, {8, 16}), (1.0, {8, 16, 32, 64})):
+        shapes = parameters('dynet_resnet18', width=width)
+        assert {shape[-1] for path, shape in shapes.items() if path[-2:] == ('hidden', 'kernel')} == expected
+
+
 def test_dy_shuffle_filters_a_quarter():
     for name, widths in (('100', (28, 58, 116)), ('150', (44, 88, 176))):
         dynamic, static = (parameters(f'{prefix}shufflenetv2_{name}') for prefix in ('dynet_', ''))
