@@ -69,7 +69,8 @@ def _network_rules(stages, experts, dynamic):
             mid = inputs * row.expansion
             kernels = experts if index >= total - dynamic else None
             sizes = (mid, inputs, row.features, row.kernel_size, kernels)
-            table += _block_rules(f'blocks.{s}.{i}.', f'blocks_{s}_{i}/', *sizes, expands=row.expansion != 1)
+            more = {'squeeze': bool(row.squeeze), 'expands': row.expansion != 1}
+            table += _block_rules(f'blocks.{s}.{i}.', f'blocks_{s}_{i}/', *sizes, **more)
             inputs, index = row.features, index + 1
     table += [*mount(CONV, 'conv_head', 'head'), *norm('bn2', 'head_bn'), *mount(LINEAR, 'classifier', 'classifier')]
     return tuple(table)
