@@ -1,0 +1,209 @@
+"""Every name of `MODELS`: outputs, dtypes, maps and modes from shapes alone, and each family trained for a step."""
+
+import functools
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import traverse_util
+
+from flax_dynconv.models import MODELS, create_model, static_twin
+from tests.tolerances import assert_close
+
+KEY = jax.random.key(0)
+GREY = jax.ShapeDtypeStruct((2, 72, 40, 1), jnp.float32)
+
+
+def plan(name):
+    """The name without its kernels and its width: models of one plan differ in numbers only."""
+    return re.sub(r'_(\d+[ex]|\d{3})(?=_|$)', '', name)
+
+
+def family(name):
+    """The plan without its depth or size: one method on one kind of network. Static ResNets have two kinds of block."""
+    name = re.sub(r'(_b\d|_small|_large)$', '', plan(name))
+    name = re.sub(r'^resnet(50|101)$', 'bottleneck', name)
+    return re.sub(r'resnet\d+$', 'resnet', name)
+
+
+def first_of_each(names, kind):
+    chosen = {}
+    for name in names:
+        chosen.setdefault(kind(name), name)
+    return list(chosen.values())
+
+
+# For small images: their stem has stride 1 and there is no pooling.
+SMALL = [name for name in MODELS if re.search(r'resnet(8|20)(_|$)', name)]
+PLANS = first_of_each(MODELS, plan)
+STATIC = [name for name in PLANS if static_twin(name) == name]
+FAMILIES = {family(name): name for name in first_of_each([n for n in MODELS if n not in SMALL], family)}
+
+
+def create(name, *args, **fields):
+    """The network with two blocks at most in each stage: further ones change no shape."""
+    model = create_model(name, *args, **fields)
+    if hasattr(model, 'stage_sizes'):
+        return model.clone(stage_sizes=tuple(min(2, size) for size in model.stage_sizes))
+    return model.clone(stages=tuple(stage._replace(repeats=min(2, stage.repeats)) for stage in model.stages))
+
+
+@functools.cache
+def logits_and_variables(name):
+    """Of the network in bfloat16 for grey images; whole, if it is static or the first of its family."""
+    make = create_model if name in (*STATIC, *FAMILIES.values()) else create
+    model = make(name, 10, jnp.bfloat16, in_channels=1)
+    return jax.eval_shape(model.init_with_output, KEY, GREY)
+
+
+@pytest.mark.parametrize('name', MODELS)
+def test_logits_dtypes_and_channels(name):
+    logits, variables = logits_and_variables(name)
+    assert (logits.shape, logits.dtype) == ((2, 10), jnp.bfloat16)
+    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype('float32')}
+    with pytest.raises(ValueError, match=r'x must have in_channels = 1 channels, got shape \(2, 72, 40, 3\)'):
+        jax.eval_shape(create(name, in_channels=1).init, KEY, jax.ShapeDtypeStruct((2, 72, 40, 3), jnp.float32))
+
+
+def check_maps(model, strides):
+    """The maps of `features_only` have the strides that are named."""
+    model = model.clone(features_only=True)
+    assert model.feature_strides == strides
+    maps, _ = jax.eval_shape(model.init_with_output, KEY, GREY)
+    assert [y.shape[1:3] for y in maps] == [(-(-72 // stride), -(-40 // stride)) for stride in strides]
+
+
+@pytest.mark.parametrize('name', MODELS)
+def test_strides_are_named(name):
+    strides = create_model(name).feature_strides
+    assert strides == ((1, 1, 2, 4) if name in SMALL else (2, 4, 8, 16, 32))
+
+
+@pytest.mark.parametrize('name', PLANS)
+def test_maps_have_their_strides(name):
+    model = create(name)
+    check_maps(model, model.feature_strides)
+
+
+@pytest.mark.parametrize('output_stride', [8, 16])
+@pytest.mark.parametrize('name', [name for name in STATIC if name not in SMALL])
+def test_output_stride(name, output_stride):
+    model = create(name, output_stride=output_stride)
+    check_maps(model, tuple(min(stride, output_stride) for stride in (2, 4, 8, 16, 32)))
+
+
+@pytest.mark.parametrize('name', STATIC)
+def test_pooled_features(name):
+    logits, variables = logits_and_variables(name)
+    classifier = variables['params'].get('fc', variables['params'].get('classifier'))
+    features = jax.tree.leaves(classifier['kernel'])[0].shape[0]
+    pooled, own = jax.eval_shape(create(name, 0).init_with_output, KEY, GREY)
+    assert pooled.shape[0] == logits.shape[0]
+    assert pooled.ndim == 2 and pooled.dtype == jnp.float32
+    assert not {'fc', 'classifier'} & set(own['params'])
+    assert 'hidden' in variables['params'] or pooled.shape[1] == features
+
+
+@pytest.mark.parametrize('name', STATIC)
+def test_remat_changes_no_shape(name):
+    plain, again = (
+        jax.eval_shape(create(name, 10, remat=remat).init_with_output, KEY, GREY) for remat in (False, True)
+    )
+    assert jax.tree.map(jnp.shape, plain) == jax.tree.map(jnp.shape, again)
+
+
+IMAGES = np.random.default_rng(1).standard_normal((8, 16, 16, 2)).astype(np.float32)
+CLASSES = np.arange(8) % 3
+
+
+def tiny(name, **overrides):
+    """A network of the family of `name` as small as its fields allow: two blocks of few channels, few kernels."""
+    if not name.endswith('_1x') and static_twin(name) != name:
+        overrides['num_kernels'] = 2
+    if re.match('dyconv_|dynet_resnet', name):
+        overrides['reduction'] = 1.0  # Two hidden units may be dead for all images.
+    model = create_model(name, 3, **{'width': 1 / 8, **overrides})
+    smaller = {'head_features': 16, 'hidden_features': 16, 'stem_features': 8}
+    fields = {field: size for field, size in smaller.items() if getattr(model, field, 0)}
+    if hasattr(model, 'stage_sizes'):
+        fields['stage_sizes'] = (1, 1)
+    if hasattr(model, 'stages'):
+        # The first row and the last, which has what is new in it (squeeze-and-excitation, another activation).
+        fields['stages'] = (model.stages[0], model.stages[-1]._replace(repeats=1, strides=2))
+    if model.dynamic_blocks is not None:
+        fields['dynamic_blocks'] = 1
+    return model.clone(**fields)
+
+
+def quick(function):
+    """Compiled without optimisation: these programs run a few times."""
+    return jax.jit(function, compiler_options={'xla_backend_optimization_level': 0})
+
+
+def objective(model):
+    """Loss and gradient in training mode, as one program of params, the other variables and the rng of dropout."""
+
+    def loss(params, rest, rng):
+        variables = {**rest, 'params': params}
+        logits, _ = model.apply(variables, IMAGES, train=True, mutable=['batch_stats'], rngs={'dropout': rng})
+        return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, CLASSES))
+
+    return quick(jax.value_and_grad(loss))
+
+
+def initial(model):
+    """Random parameters and the other variables; drawn here, for compiling the initialisation takes longer."""
+    rng = np.random.default_rng(0)
+
+    def draw(path, leaf):
+        name = path[-1].key
+        if name == 'kernel':
+            return rng.normal(0, (2 * leaf.shape[-1] / leaf.size) ** 0.5, leaf.shape).astype(leaf.dtype)
+        return np.full(leaf.shape, {'bias': 0.1, 'mean': 0.0}.get(name, 1.0), leaf.dtype)
+
+    variables = jax.eval_shape(model.init, KEY, IMAGES)
+    variables = jax.tree_util.tree_map_with_path(draw, variables)
+    return variables.pop('params'), variables
+
+
+@pytest.mark.parametrize('name', FAMILIES.values(), ids=FAMILIES)
+def test_a_gradient_for_every_parameter_and_a_step_lowers_the_loss(name):
+    model = tiny(name)
+    params, rest = initial(model)
+    step = objective(model)
+    before, gradient = step(params, rest, KEY)
+    flat = traverse_util.flatten_dict(gradient, sep='/')
+    assert [path for path, g in flat.items() if not (np.isfinite(g).all() and np.abs(g).max() > 0)] == []
+    scale = 0.05 / sum(float(np.sum(np.square(g))) for g in flat.values()) ** 0.5
+    after, _ = step(jax.tree.map(lambda p, g: p - scale * g, params, gradient), rest, KEY)
+    assert after < before
+
+
+@pytest.mark.parametrize('field', ['drop_path', 'dropout'])
+def test_rates_act_in_training_only(field):
+    model = tiny('resnet8', **{field: 0.5})
+    params, rest = initial(model)
+    variables = {**rest, 'params': params}
+
+    @quick
+    def outputs(variables):
+        trained = [
+            model.apply(variables, IMAGES, train=True, mutable=['batch_stats'], rngs={'dropout': jax.random.key(i)})[0]
+            for i in (1, 2)
+        ]
+        return trained, model.apply(variables, IMAGES), model.clone(**{field: 0.0}).apply(variables, IMAGES)
+
+    (one, other), evaluated, without = outputs(variables)
+    assert not np.allclose(one, other)
+    assert_close(evaluated, without, bound=0.0)
+
+
+def test_remat_keeps_the_gradients():
+    model = tiny('condconv_resnet18_8x', dropout=0.2, drop_path=0.2).clone(stage_sizes=(1,))
+    params, rest = initial(model)
+    plain, again = (objective(m)(params, rest, KEY) for m in (model, model.clone(remat=True)))
+    assert_close(again[0], plain[0])
+    jax.tree.map(assert_close, again[1], plain[1])
