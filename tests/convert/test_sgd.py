@@ -27,8 +27,8 @@ PUBLISHED = {
 }
 SLOW = ('torchvision.resnet50', 'torchvision.mobilenet_v2', 'torchvision.mobilenet_v3_small', 'dynconv.dy_resnet18')
 # Attentions with norms of their own amplify rounding; so do norms over few values.
-BATCH, SIZE, SIZES = 8, 64, {'torchvision.mobilenet_v3_small': 128}
-STEEPNESS = {'odconv.od_mobilenetv2_050': 0.2}
+BATCH, SIZE, SIZES = 8, 64, {'odconv.od_mobilenetv2_050': 32}
+STEEPNESS = {'odconv.od_mobilenetv2_050': 1 / 3}
 
 
 def step(mirror, reference, record, arguments, steepness=1.0):
@@ -38,9 +38,10 @@ def step(mirror, reference, record, arguments, steepness=1.0):
     labels = torch.arange(BATCH) % 5
     mirror = lively(mirror, seed=1, steepness=steepness)
     before = numpy_state(mirror)
+    temperature = next((m.temperature for m in mirror.modules() if hasattr(m, 'temperature')), 1.0)
     expected_loss, expected = torch_sgd_step(mirror, inputs, labels)
     with x64():
-        converted = convert_checkpoint(reference, record, before, arguments)
+        converted = convert_checkpoint(reference, record, before, arguments, temperature=temperature)
     variables = traverse_util.unflatten_dict(converted.leaves, sep='/')
     images = np.moveaxis(inputs.numpy(), 1, -1)
     loss, after = flax_sgd_step(converted.module, variables, images, labels.numpy(), record.call(True))
@@ -54,7 +55,9 @@ def step(mirror, reference, record, arguments, steepness=1.0):
 @pytest.mark.parametrize(
     'reference', [pytest.param(name, marks=pytest.mark.slow if name in SLOW else []) for name in PUBLISHED]
 )
-def test_published(reference):
+def test_published(reference, monkeypatch):
+    # PyTorch's own gradient of hardsigmoid is 0.16666667163, a sixth in float32, for float64 too.
+    monkeypatch.setattr(torch.nn.functional, 'hardsigmoid', lambda x: torch.nn.functional.relu6(x + 3) / 6)
     own = PUBLISHED[reference]
     record = get_reference(reference)
     step(MIRRORS[reference](**own), reference, record, own, STEEPNESS.get(reference, 1.0))
