@@ -34,8 +34,8 @@ class Network(nn.Module, kw_only=True):
         a field `norm` (ODConv's routing) is given a BatchNorm in the same mode.
       act: the activation, a function.
       dropout: rate before the classifier.
-      drop_path: stochastic depth; the rate at which the last block is dropped for a sample. That of block i of n is
-        drop_path * i / n, what passes is scaled up.
+      drop_path: stochastic depth; block i of n, counted from 0, is dropped for a sample at the rate drop_path * i / n,
+        as in the published EfficientNets, and what passes is scaled up.
       output_stride: the largest stride of a map, such as 8 or 16 for dense prediction; later blocks dilate their
         kernels instead. None: what the architecture has, 32.
       features_only: return the last map at every stride, finest first, and have no head: see `feature_strides`.

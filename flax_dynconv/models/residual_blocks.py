@@ -27,7 +27,9 @@ def square_conv(conv, features, size, strides, name, dilation=1, groups=1, paddi
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions and a shortcut: y = act(x' + bn2(conv2(act(bn1(conv1(x)))))), x' projected if it must be.
 
-    As torchvision's block but for `dilation`, which that one refuses: it dilates both convolutions.
+    As torchvision's block but for `dilation`, which that one refuses. Where a stride has become a dilation, the
+    convolution in its place sees the dilation from before and the second one, which comes after it, `next_dilation`
+    (None: the same): the values are then those of the strided network and those between them.
     """
 
     features: int
@@ -38,6 +40,7 @@ class BasicBlock(nn.Module):
     downsample_conv: ModuleDef
     stride_in_1x1: bool = False  # of no meaning here; there so that both blocks are built alike
     dilation: int = 1
+    next_dilation: int | None = None
     router: ModuleDef | None = None
     drop_path: float = 0.0
     train: bool = False
@@ -50,7 +53,7 @@ class BasicBlock(nn.Module):
         first, second = shared_routing(self, x, (self.features, self.features))
         y = square_conv(self.conv, self.features, 3, self.strides, 'conv1', self.dilation)(x, *first)
         y = self.act(self.norm(name='bn1')(y))
-        y = square_conv(self.conv, self.features, 3, 1, 'conv2', self.dilation)(y, *second)
+        y = square_conv(self.conv, self.features, 3, 1, 'conv2', self.next_dilation or self.dilation)(y, *second)
         y = self.norm(name='bn2')(y)
         return self.act(drop_path(y, self.drop_path, self.train) + _shortcut(self, x, self.features))
 
@@ -59,7 +62,8 @@ class Bottleneck(nn.Module):
     """1x1, 3x3 and 1x1 convolutions and a shortcut; the output has four times `features`.
 
     The stride sits on the 3x3 convolution, as in torchvision and in ODConv's networks; `stride_in_1x1=True` puts it
-    on the first 1x1, as in the 2015 paper (and in the multiply-adds that the ODConv paper publishes).
+    on the first 1x1, as in the 2015 paper (and in the multiply-adds that the ODConv paper publishes). The 3x3 is then
+    what comes after the stride: see `BasicBlock` for `next_dilation`.
     """
 
     features: int
@@ -70,6 +74,7 @@ class Bottleneck(nn.Module):
     downsample_conv: ModuleDef
     stride_in_1x1: bool = False
     dilation: int = 1
+    next_dilation: int | None = None
     router: ModuleDef | None = None
     drop_path: float = 0.0
     train: bool = False
@@ -84,7 +89,8 @@ class Bottleneck(nn.Module):
         first, second = (self.strides, 1) if self.stride_in_1x1 else (1, self.strides)
         y = square_conv(self.conv, self.features, 1, first, 'conv1')(x, *routings[0])
         y = self.act(self.norm(name='bn1')(y))
-        y = square_conv(self.conv, self.features, 3, second, 'conv2', self.dilation)(y, *routings[1])
+        dilation = self.next_dilation or self.dilation if self.stride_in_1x1 else self.dilation
+        y = square_conv(self.conv, self.features, 3, second, 'conv2', dilation)(y, *routings[1])
         y = self.act(self.norm(name='bn2')(y))
         y = square_conv(self.conv, outputs, 1, 1, 'conv3')(y, *routings[2])
         y = self.norm(name='bn3')(y)

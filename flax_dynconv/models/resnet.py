@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 from flax import linen as nn
 
-from flax_dynconv.models._seams import ModuleDef
+from flax_dynconv.models._seams import ModuleDef, offer
 from flax_dynconv.models.network import Network, static_conv
 from flax_dynconv.models.residual_blocks import BasicBlock, square_conv
 
@@ -61,8 +61,8 @@ class ResNet(Network):
         if imagenet:
             x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
         block, total = self.block_class(self.block), sum(self.stage_sizes)
-        for index, (stage, i, strides, dilation) in enumerate(self._blocks()):
-            x = block(
+        for index, (stage, i, strides, dilation, next_dilation) in enumerate(self._blocks()):
+            x = offer(block, next_dilation=next_dilation)(
                 self._stage_features(stage),
                 strides,
                 downsample_conv=self.in_mode(self.downsample_conv, train),
@@ -83,18 +83,18 @@ class ResNet(Network):
         total = self._stem_stride() // 2 if self.stem == 'imagenet' else 1
         strides = [total]
         total = self._stem_stride()
-        for stage, i, stride, _ in self._blocks():
+        for stage, i, stride, *_ in self._blocks():
             total *= stride
             if i == self.stage_sizes[stage] - 1:
                 strides.append(total)
         return tuple(strides)
 
     def _blocks(self):
-        """(stage, index in the stage, stride, dilation) of every block."""
+        """(stage, index in the stage, stride, dilation, that of the next block) of every block."""
         places = [(stage, i) for stage, size in enumerate(self.stage_sizes) for i in range(size)]
         nominal = [2 if stage > 0 and i == 0 else 1 for stage, i in places]
-        settings = self.dilated(nominal, self._stem_stride())
-        return [(*place, *setting) for place, setting in zip(places, settings, strict=True)]
+        settings = self.dilated([*nominal, 1], self._stem_stride())
+        return [(*place, *settings[n], settings[n + 1][1]) for n, place in enumerate(places)]
 
     def _stem_stride(self):
         return 4 if self.stem == 'imagenet' else 1
