@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import jax
 from flax import linen as nn
+from flax import traverse_util
 from flax.errors import ModifyScopeVariableError
 
 
@@ -85,6 +86,11 @@ def count(model, *inputs, **kwargs):
         rows.clear()
         jax.eval_shape(functools.partial(call, True), variables, traced, arrays)
     params = nn.meta.unbox(variables).get('params', {})
+    if _owners(params) - rows.keys():
+        # A second module like one before it under `nn.jit` runs no code of its own: run it all again, without.
+        rows.clear()
+        with jax.disable_jit():
+            jax.eval_shape(functools.partial(call, True), variables, traced, arrays)
     batch = _batch(inputs)
     layers = []
     for path, row in rows.items():
@@ -159,6 +165,11 @@ def _own_parameters(params, path):
     for name in path:
         params = params.get(name, {})
     return _size([leaf for leaf in params.values() if not isinstance(leaf, Mapping)])
+
+
+def _owners(params):
+    """Paths of the modules that have parameters."""
+    return {path[:-1] for path in traverse_util.flatten_dict(params)}
 
 
 def _size(tree):

@@ -147,3 +147,16 @@ def test_training_mode_counts_the_same():
 
     x = jnp.zeros((2, 5, 5, 4))
     assert count(Net(), x, train=True) == count(Net(), x)
+
+
+def test_modules_under_jit_count_each():
+    class Net(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            for name in ('a', 'b', 'c'):
+                x = nn.jit(nn.Dense)(4, name=name)(x)
+            return x
+
+    report = count(Net(), jnp.zeros((2, 4)))
+    assert (report.parameters, report.multiply_adds) == (3 * 20, 3 * 16)
+    assert [layer.path for layer in report.layers] == ['a', 'b', 'c']

@@ -26,6 +26,24 @@ PARAMETERS = {
     'odconv_resnet101_2x': 90_441_623,
     'odconv_resnet101_4x': 169_680_989,
     'dyconv_resnet18_4x': 45_475_008,
+    'condconv_resnet18_8x': 81_353_120,
+    'mobilenetv2_100': 3_504_872,
+    'odconv_mobilenetv2_050_1x': 2_425_537,
+    'odconv_mobilenetv2_050_4x': 4_435_501,
+    'odconv_mobilenetv2_075_1x': 3_507_113,
+    'odconv_mobilenetv2_075_4x': 7_496_013,
+    'odconv_mobilenetv2_100_1x': 4_940_185,
+    'odconv_mobilenetv2_100_4x': 11_512_149,
+    'efficientnet_b0': 5_288_548,
+    'efficientnet_b1': 7_794_184,
+    'condconv_efficientnet_b0_4e': 13_314_116,
+    'condconv_efficientnet_b0_8e': 24_013_284,
+    'condconv_efficientnet_b1_8e': 39_715_968,
+    'mobilenetv1_025': 470_072,
+    'mobilenetv1_100': 4_231_976,
+    'mnasnet_a1': 3_887_038,
+    'mobilenetv3_small': 2_542_856,
+    'mobilenetv3_large': 5_483_032,
 }
 
 # Billions. Those of the bottleneck networks are published for a stride in the first 1x1 convolution (the static
@@ -40,18 +58,47 @@ MULTIPLY_ADDS = {
     'resnet101': 7.570,
     'odconv_resnet101_1x': 7.675,
     'odconv_resnet101_2x': 7.802,
+    'mobilenetv2_050': 0.0971,
+    'mobilenetv2_075': 0.2091,
+    'mobilenetv2_100': 0.3008,
+    'odconv_mobilenetv2_050_1x': 0.1018,
+    'odconv_mobilenetv2_050_4x': 0.1064,
+    'odconv_mobilenetv2_075_1x': 0.2171,
+    'odconv_mobilenetv2_075_4x': 0.2263,
+    'odconv_mobilenetv2_100_1x': 0.3118,
+    'odconv_mobilenetv2_100_4x': 0.3271,
+    # CondConv's paper and repository, to the digits that they give.
+    'mobilenetv1_100': 0.567,
+    'condconv_mobilenetv1_100_8x': 0.600,
+    'condconv_efficientnet_b0_4e': 0.402,
+    'condconv_efficientnet_b0_8e': 0.413,
+    'condconv_efficientnet_b1_8e': 0.614,
 }
 
 
-@pytest.mark.parametrize('name', PARAMETERS)
-def test_parameters_are_the_published_ones(name):
-    assert count(create_model(name), IMAGE).parameters == PARAMETERS[name]
+@pytest.mark.parametrize('name', PARAMETERS | MULTIPLY_ADDS)
+def test_published_figures(name):
+    """Parameters do not depend on where the stride sits, multiply-adds do."""
+    report = count(create_model(name, **({'stride_in_1x1': True} if 'resnet' in name else {})), IMAGE)
+    if name in PARAMETERS:
+        assert report.parameters == PARAMETERS[name]
+    if name in MULTIPLY_ADDS:
+        assert report.multiply_adds == pytest.approx(1e9 * MULTIPLY_ADDS[name], rel=0.025)
 
 
-@pytest.mark.parametrize('name', MULTIPLY_ADDS)
-def test_multiply_adds_are_the_published_ones(name):
-    model = create_model(name, stride_in_1x1=True)
-    assert count(model, IMAGE).multiply_adds == pytest.approx(1e9 * MULTIPLY_ADDS[name], rel=0.025)
+@pytest.mark.parametrize('width', [0.25, 0.5, 0.75, 1.0])
+def test_kernels_of_the_condconv_study(width):
+    """Each further kernel adds the same parameters; the cost stays near the static network's."""
+    static = count(create_model('mobilenetv1_100', width=width), IMAGE)
+    reports = [
+        count(create_model('condconv_mobilenetv1_100_8x', width=width, num_kernels=k), IMAGE) for k in (1, 2, 32)
+    ]
+    one, two, many = (report.parameters for report in reports)
+    assert many - one == 31 * (two - one)
+    # With one kernel all that is added is a routing of each block and of the classifier, one number per sample each.
+    inputs = [round(c * width) for c in (256, 512, 512, 512, 512, 512, 512, 1024)]
+    assert one - static.parameters == sum(c + 1 for c in [*inputs, round(1024 * width)])
+    assert reports[0].multiply_adds < 1.02 * static.multiply_adds
 
 
 def test_torchvision_strides_cost_more():
