@@ -44,7 +44,7 @@ class DyMobileBlock(InvertedResidual):
         routings = shared_routing(self, x, (features,) * 3)
         y = square_conv(self.conv, features, 1, 1, 'expand')(x, *routings[0])
         y = self.act(norm(name='expand_bn')(y))
-        y = self._depthwise(features)(y, *routings[1])
+        y = self._depthwise(features, groups=features // GROUP)(y, *routings[1])
         y = self.act(norm(name='depthwise_bn')(y))
         y = square_conv(self.conv, features, 1, 1, 'project')(y, *routings[2])
         y = norm(name='project_bn')(y)
@@ -53,19 +53,6 @@ class DyMobileBlock(InvertedResidual):
         if self.residual and self.strides == 1 and x.shape == y.shape:
             y = x + drop_path(y, self.drop_path, train)
         return y
-
-    def _depthwise(self, features):
-        own = {} if self.depthwise_init is None else {'kernel_init': self.depthwise_init}
-        return square_conv(
-            lambda **settings: self.conv(**settings, **own),
-            features,
-            self.kernel_size,
-            self.strides,
-            'depthwise',
-            self.dilation,
-            groups=features // GROUP,
-            padding=self.padding,
-        )
 
 
 def dynet_mobilenetv2(*, num_kernels=6, **fields):

@@ -104,7 +104,7 @@ class InvertedResidual(nn.Module):
         if expands:
             y = square_conv(self.conv, self.expanded, 1, 1, 'expand')(y, *routings[0])
             y = self.act(norm(name='expand_bn')(y))
-        y = self._depthwise()(y, *routings[-2])
+        y = self._depthwise(self.expanded, groups=self.expanded)(y, *routings[-2])
         y = self.act(norm(name='depthwise_bn')(y))
         if self.squeeze:
             dtypes = {'dtype': self.dtype, 'param_dtype': self.param_dtype, 'precision': self.precision}
@@ -118,15 +118,15 @@ class InvertedResidual(nn.Module):
             y = x + drop_path(y, self.drop_path, train)
         return y
 
-    def _depthwise(self):
+    def _depthwise(self, features, groups):
         own = {} if self.depthwise_init is None else {'kernel_init': self.depthwise_init}
         return square_conv(
             lambda **settings: self.conv(**settings, **own),
-            self.expanded,
+            features,
             self.kernel_size,
             self.strides,
             'depthwise',
             self.dilation,
-            groups=self.expanded,
+            groups=groups,
             padding=self.padding,
         )
