@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from flax_dynconv.convert.arguments import positive_int
 from flax_dynconv.convert.reference import Reference
 from flax_dynconv.convert.references._common import BATCH_NORM
 from flax_dynconv.convert.rules import Rule, mount
@@ -28,12 +29,18 @@ def classifier(
     dropout: tuple[str, ...] = (),
     channels: str | None = None,
 ) -> Reference:
-    """The record of a network from images to logits; `channels` is the argument that counts those of the images."""
+    """The record of a network from images to logits; `channels` is the argument that counts those of the images.
+
+    Besides the constructor's arguments a case may say `pixels`, the size of its images; the network is traced with it.
+    """
     return Reference(
-        signature=signature,
+        signature=signature._replace(
+            defaults={**signature.defaults, 'pixels': 64},
+            checks={**signature.checks, 'pixels': positive_int},
+        ),
         build=build,
         rules=rules,
-        example=lambda args: ((2, 64, 64, args[channels] if channels else 3),),
+        example=lambda args: ((2, args['pixels'], args['pixels'], args[channels] if channels else 3),),
         outputs=('as_is',),
         modules=modules,
         call=lambda train: {'train': train},
