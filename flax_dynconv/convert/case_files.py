@@ -55,8 +55,7 @@ def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], str | None]:
 def read_named(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """All arrays and the header. Raises CaseError as `read_arrays` does."""
     check_suffix(path)
-    if not path.is_file():
-        raise CaseError(f'{path}: no such file')
+    require_file(path)
     try:
         return _read_npz(path) if path.suffix == '.npz' else _read_safetensors(path)
     except CaseError:
@@ -72,6 +71,14 @@ def check_numbers(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
             as_numpy(array)
         except TypeError as error:
             raise CaseError(f'{path}: {name!r}: {error}') from error
+
+
+def require_file(path: Path) -> None:
+    """Raise CaseError for a path that is a directory or nothing at all."""
+    if path.is_dir():
+        raise CaseError(f'{path}: is a directory, expected a file')
+    if not path.is_file():
+        raise CaseError(f'{path}: no such file')
 
 
 def check_suffix(path: Path) -> None:

@@ -12,9 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from flax_dynconv.convert.arrays import as_numpy
+from flax_dynconv.convert.case_files import require_file
 from flax_dynconv.convert.errors import CaseError
 
-SUFFIXES = ('.pth', '.pt', '.bin', '.ckpt')
+SUFFIXES = ('.pth', '.pth.tar', '.pt', '.bin', '.ckpt')
 
 
 def read_checkpoint(path: Path) -> Any:
@@ -23,9 +24,13 @@ def read_checkpoint(path: Path) -> Any:
     Raises ImportError, with another way, where torch is missing; CaseError for files that are missing, damaged or hold
     anything but tensors, numbers, text and tables of them (settings in an `argparse.Namespace` are taken as values).
     """
-    if not path.is_file():
-        raise CaseError(f'{path}: no such file')
-    torch = _torch(path)
+    require_file(path)
+    torch = _torch(
+        path,
+        'Where it is, convert the file once: python -c "import torch, safetensors.torch as s; '
+        f"s.save_file(torch.load('{path.name}', weights_only=True), '{_stem(path)}.safetensors')\" "
+        "(a checkpoint: torch.load(...)['state_dict'])",
+    )
     try:
         with _plain_values(torch):
             checkpoint = torch.load(path, map_location='cpu', weights_only=True)
@@ -37,20 +42,28 @@ def read_checkpoint(path: Path) -> Any:
 
 def write_state_dict(path: Path, arrays: Mapping[str, Any]) -> None:
     """A dict of tensors as `torch.save(module.state_dict(), path)` writes it. ImportError where torch is missing."""
-    torch = _torch(path)
+    torch = _torch(path, f'Write {_stem(path)}.safetensors instead, which PyTorch users read with safetensors')
     torch.save({key: _tensor(torch, as_numpy(array)) for key, array in arrays.items()}, path)
 
 
-def _torch(path):
+def suffix(path: Path) -> str:
+    """The suffix that names the format: scripts for ImageNet call their checkpoints `.pth.tar`, which are no archives.
+
+    >>> suffix(Path('model_best.pth.tar')), suffix(Path('data.tar'))
+    ('.pth.tar', '.tar')
+    """
+    return '.pth.tar' if path.name.endswith('.pth.tar') else path.suffix
+
+
+def _stem(path):
+    return path.name.removesuffix(suffix(path))
+
+
+def _torch(path, advice):
     try:
         import torch
     except ImportError as error:
-        raise ImportError(
-            f'{path}: {path.suffix} files need torch, which is not installed. Where it is, convert the file once: '
-            'python -c "import torch, safetensors.torch as s; '
-            f"s.save_file(torch.load('{path.name}', weights_only=True), '{path.stem}.safetensors')\" "
-            "(a checkpoint: torch.load(...)['state_dict'])"
-        ) from error
+        raise ImportError(f'{path}: {suffix(path)} files need torch, which is not installed. {advice}') from error
     return torch
 
 

@@ -15,7 +15,7 @@ SUFFIXES = ('.safetensors', '.npz', *torch_files.SUFFIXES)
 
 
 def load_weights(path: str | os.PathLike) -> dict[str, Any]:
-    """The table in a file, by its suffix: .safetensors, .npz, or .pth, .pt, .bin and .ckpt where torch is installed.
+    """The table in a file, by its suffix: .safetensors, .npz, or where torch is .pth, .pth.tar, .pt, .bin and .ckpt.
 
     Arrays are numpy's, in the dtypes of the file (bfloat16 too, which .npz has not); PyTorch's own files may hold
     tables in tables, for `from_torch` to unwrap. Nothing in a file is ever executed.
@@ -31,7 +31,7 @@ def load_weights(path: str | os.PathLike) -> dict[str, Any]:
     """
     path = Path(path)
     check_suffix(path)
-    if path.suffix in torch_files.SUFFIXES:
+    if torch_files.suffix(path) in torch_files.SUFFIXES:
         table = torch_files.read_checkpoint(path)
         if not isinstance(table, Mapping):
             raise CaseError(f'{path}: expected a table of names and tensors, got {type(table).__name__}')
@@ -50,7 +50,7 @@ def save_weights(path: str | os.PathLike, arrays: Mapping[str, Any], *, framewor
     """
     path = Path(path)
     check_suffix(path)
-    if path.suffix in torch_files.SUFFIXES:
+    if torch_files.suffix(path) in torch_files.SUFFIXES:
         torch_files.write_state_dict(path, arrays)
     else:
         case_files.write_arrays(path, arrays, {'format': framework} if path.suffix == '.safetensors' else {})
@@ -97,5 +97,5 @@ def nested(path: str | os.PathLike, table: Mapping[str, Any]) -> dict[str, Any]:
 
 def check_suffix(path: Path) -> None:
     """Raise CaseError for a suffix that no format of weights has."""
-    if path.suffix not in SUFFIXES:
+    if torch_files.suffix(path) not in SUFFIXES:
         raise CaseError(f'{path}: expected a file with the suffix {", ".join(SUFFIXES[:-1])} or {SUFFIXES[-1]}')
