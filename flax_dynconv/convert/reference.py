@@ -12,12 +12,14 @@ from flax_dynconv.convert.rules import Rule
 class ModuleRule(NamedTuple):
     """Templates of a PyTorch module and of the Flax module with the same output, for comparing activations.
 
-    `layout` is that of the output in PyTorch, `channels_first` or `as_is`.
+    `layout` is that of the output in PyTorch, `channels_first` or `as_is`. `then` is what the PyTorch module also does
+    and the Flax module does not: an activation inside a norm.
     """
 
     torch: str
     flax: str
     layout: str = 'channels_first'
+    then: Callable[[Any], Any] | None = None
 
 
 class Reference(NamedTuple):

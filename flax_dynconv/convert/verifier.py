@@ -132,7 +132,7 @@ def _compare_activations(case, found, recorded, tolerance):
             continue
         path, rule = target
         expected = to_flax(np.asarray(case.activations[name]), rule.layout)
-        actual: Any = recorded[path]
+        actual: Any = recorded[path] if rule.then is None else np.asarray(rule.then(recorded[path]))
         rows.append(
             (order[path], compare(f'activation/{name}', actual, match_shape(expected, actual.shape), tolerance))
         )

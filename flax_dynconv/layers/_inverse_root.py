@@ -14,7 +14,7 @@ def scaled_inverse_root(scale: jax.Array, var: jax.Array, epsilon: jax.Array) ->
     it in float64 on CPUs.
 
     >>> float(scaled_inverse_root(jnp.float32(1.1), jnp.float32(0.3), jnp.float32(1e-3)))
-    2.0049772262573242
+    2.004977226257324
     """
     plain = scale * lax.rsqrt(var + epsilon)
     if plain.dtype != jnp.float32:

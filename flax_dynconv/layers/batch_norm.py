@@ -56,6 +56,8 @@ class BatchNorm(nn.BatchNorm):
             return self._by_running_statistics(jnp.asarray(x))
         stored = {'mean': 0.0, 'var': 1.0} | dict(self.variables.get('batch_stats', {}))
         y = super().__call__(x, use_running_average, mask=mask)
+        # Flax makes float32 statistics and lets a float64 batch widen them: a training step would change their dtype.
+        self._cast_statistics({name: getattr(value, 'dtype', self._statistics_dtype) for name, value in stored.items()})
         if running or self.is_initializing():
             return y
         count = self._count(x, mask)
@@ -66,8 +68,23 @@ class BatchNorm(nn.BatchNorm):
             kept = self.momentum * stored['var']
             added = self.get_variable('batch_stats', 'var') - kept
             n = jnp.asarray(count, added.dtype)
-            self.put_variable('batch_stats', 'var', kept + added * (n / jnp.maximum(n - 1, 1)))
+            updated = kept + added * (n / jnp.maximum(n - 1, 1))
+            self.put_variable('batch_stats', 'var', updated.astype(added.dtype))
         return y
+
+    @property
+    def _statistics_dtype(self):
+        """As the parameters, but at least float32 unless `force_float32_reductions` is off."""
+        wide = jnp.promote_types(self.param_dtype, jnp.float32)
+        return wide if self.force_float32_reductions else self.param_dtype
+
+    def _cast_statistics(self, dtypes):
+        """Statistics that can be written, in these dtypes."""
+        if self.is_mutable_collection('batch_stats'):
+            for name, dtype in dtypes.items():
+                value = jnp.asarray(self.get_variable('batch_stats', name))
+                if value.dtype != dtype:
+                    self.put_variable('batch_stats', name, value.astype(dtype))
 
     def _by_running_statistics(self, x):
         """The parent's arithmetic, but for the factor of each channel: it is rounded once (`scaled_inverse_root`)."""

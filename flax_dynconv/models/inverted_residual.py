@@ -66,6 +66,12 @@ class InvertedResidual(nn.Module):
 
     Submodules: expand, expand_bn, depthwise, depthwise_bn, se, project, project_bn, routing.
 
+    >>> import jax
+    >>> block = InvertedResidual(features=8, expanded=24, squeeze=2, residual=True)
+    >>> y, variables = jax.eval_shape(block.init_with_output, jax.random.key(0), jnp.ones((1, 6, 6, 8)))
+    >>> y.shape, sorted(variables['params'])
+    ((1, 6, 6, 8), ['depthwise', 'depthwise_bn', 'expand', 'expand_bn', 'project', 'project_bn', 'se'])
+
     Source: Sandler et al., "MobileNetV2" (CVPR 2018); Howard et al., "Searching for MobileNetV3" (ICCV 2019).
     """
 

@@ -18,6 +18,9 @@ class Stage(NamedTuple):
     expansion: channels inside a block over those of its input; or `expanded` says how many there are at width 1.
     squeeze: inner channels of squeeze-and-excitation over those of the block's input (`squeeze_of_expanded`: of the
     expanded channels), 0: none. act: the activation, None: the network's. residual: whether there are shortcuts.
+
+    >>> Stage(24, repeats=2, strides=2).expansion
+    6
     """
 
     features: int

@@ -1,6 +1,7 @@
 """What every classification network shares: its seams, its modes, its head and the maps it can return."""
 
 import functools
+import numbers
 from typing import Any
 
 import jax.numpy as jnp
@@ -8,6 +9,7 @@ from flax import linen as nn
 
 from flax_dynconv.layers import BatchNorm
 from flax_dynconv.models._seams import ModuleDef, offer
+from flax_dynconv.ops._checks import is_int
 
 # N(0, 2 / (kh * kw * Cout)): what torchvision and ODConv's networks draw for static convolutions.
 he_fan_out = nn.initializers.variance_scaling(2.0, 'fan_out', 'normal')
@@ -21,13 +23,14 @@ class Network(nn.Module, kw_only=True):
     Attributes:
       num_classes: length of the logits; 0: no classifier, the pooled features (B, C) are returned.
       in_channels: channels that the images must have; None takes what comes.
-      width: multiplies the channels of every stage.
+      width: multiplies the channels of stem and stages; each architecture says what else.
       conv: makes the convolutions of the blocks, called with `nn.Conv`'s keywords (features, kernel_size, strides,
         padding, kernel_dilation, feature_group_count, use_bias, dtype, param_dtype, precision, name).
       static_conv: what the blocks that are not dynamic use instead of `conv`.
       dynamic_blocks: how many blocks, counted from the end, use `conv` and `router`; None: all of them.
       router: makes the routing that the convolutions of a block share, computed from the block's input and passed to
-        each of them as a second argument; None: each convolution has its own.
+        each of them as a second argument; None: each convolution has its own. A router with a field `features`
+        (`DyNetRouting`) is given the output channels of all of them and returns a tuple, one routing for each.
       stem_conv: makes the first convolution.
       classifier_conv: makes a 1x1 convolution of the pooled features that is the classifier; None: a linear layer.
       norm: called with `name`, and with `dtype`, `param_dtype` and `use_running_average` if it has them; a `conv` with
@@ -44,6 +47,13 @@ class Network(nn.Module, kw_only=True):
 
     Training (`train=True`) uses batch statistics (make 'batch_stats' mutable) and, with a rate, needs the rng
     'dropout'.
+
+    Raises ValueError for an input that is not (B, H, W, C) or has other channels, and for fields out of their range.
+
+    >>> from flax_dynconv.models.registry import create_model
+    >>> model = create_model('condconv_resnet18_8x', features_only=True, output_stride=16)
+    >>> isinstance(model, Network), model.feature_strides
+    (True, (2, 4, 8, 16, 16))
     """
 
     num_classes: int = 1000
@@ -133,17 +143,36 @@ class Network(nn.Module, kw_only=True):
             raise ValueError(f'x must have shape (batch, height, width, channels), got {x.shape}')
         if self.in_channels is not None and x.shape[-1] != self.in_channels:
             raise ValueError(f'x must have in_channels = {self.in_channels} channels, got shape {x.shape}')
-        if not self.width > 0:
-            raise ValueError(f'width must be a positive multiplier, got {self.width}')
+        if not _is_number(self.width) or not 0 < self.width < float('inf'):
+            raise ValueError(f'width must be a positive multiplier, got {self.width!r}')
         for rate in ('dropout', 'drop_path'):
-            if not 0 <= getattr(self, rate) < 1:
-                raise ValueError(f'{rate} must be a rate from 0 to below 1, got {getattr(self, rate)}')
+            value = getattr(self, rate)
+            if not _is_number(value) or not 0 <= value < 1:
+                raise ValueError(f'{rate} must be a rate from 0 to below 1, got {value!r}')
         stride, known = self.output_stride, (4, 8, 16, 32)
-        if stride is not None and stride not in known:
+        if stride is not None and (not is_int(stride) or stride not in known):
             raise ValueError(f'output_stride must be one of {known} or None, got {stride!r}')
+        if not is_int(self.num_classes) or self.num_classes < 0:
+            raise ValueError(f'num_classes must be an integer >= 0, got {self.num_classes!r}')
         blocks = self.dynamic_blocks
-        if blocks is not None and (isinstance(blocks, bool) or not isinstance(blocks, int) or blocks < 0):
+        if blocks is not None and (not is_int(blocks) or blocks < 0):
             raise ValueError(f'dynamic_blocks must be an integer >= 0 or None, got {blocks!r}')
+        for name, example in (('conv', 'nn.Conv'), ('norm', 'NoNorm'), ('act', 'nn.relu')):
+            if not callable(getattr(self, name)):
+                raise ValueError(f'{name} must be callable, such as {example}, got {getattr(self, name)!r}')
+        if self.router is not None and _is_static(self.conv):
+            raise ValueError('router must be None where conv is nn.Conv, which takes no routing')
+
+
+def _is_number(value):
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def _is_static(conv):
+    """Whether a constructor, under its partials, is Flax's own convolution."""
+    while isinstance(conv, functools.partial):
+        conv = conv.func
+    return isinstance(conv, type) and issubclass(conv, nn.Conv)
 
 
 def drop_path(y, rate, train):

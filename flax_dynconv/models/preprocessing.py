@@ -46,12 +46,16 @@ _RULES = (
     (r'^efficientnet_b1$', Preprocessing(240, 272, 'bicubic', **_IMAGENET, source='timm tf_efficientnet_b1.in1k')),
     (r'^mnasnet_a1', Preprocessing(224, 256, 'bicubic', **_IMAGENET, source='timm semnasnet_100.rmsp_in1k')),
     (
-        r'^(resnet|mobilenetv[23]_|shufflenetv2_)',
+        r'^shufflenetv2_(150|200)$',
+        Preprocessing(224, 232, 'bilinear', **_IMAGENET, source='torchvision IMAGENET1K_V1'),
+    ),
+    (
+        r'^(resnet(18|34|50|101)|mobilenetv2_100|mobilenetv3_(small|large)|shufflenetv2_(050|100))$',
         Preprocessing(224, 256, 'bilinear', **_IMAGENET, source='torchvision IMAGENET1K_V1'),
     ),
     (r'^odconv_', Preprocessing(224, 256, 'bilinear', **_IMAGENET, source='OSVAI/ODConv main.py')),
     (
-        r'^(dyconv|condconv|dynet|mobilenetv1)_',
+        r'^((dyconv|condconv|dynet|mobilenetv1)_|resnet10$|mobilenetv2_(050|075)$)',
         Preprocessing(224, 256, 'bilinear', **_IMAGENET, source='the usual one for ImageNet, no weights published'),
     ),
 )
@@ -88,8 +92,8 @@ def preprocess(image, facts):
     the crop to even, as in torchvision.
 
     Resampling is `jax.image.resize` with antialiasing, PIL's filters: along the width, then along the height, each
-    clipped to the range of the image (bicubic leaves it) and for uint8 rounded to whole levels, as PIL does. PIL
-    computes in fixed point: on images of noise at most one level differs (1/255, before the division by `std`), in
+    clipped to the range of the image (bicubic leaves it) and for uint8 rounded to whole levels, halves up, as PIL
+    does. PIL computes in fixed point: on images of noise at most one level differs (1/255, before the division by `std`), in
     less than one value of a hundred. Floating images are not rounded.
 
     Raises ValueError for another shape, for channels that `facts` has no mean for, for a crop larger than the
@@ -106,7 +110,7 @@ def preprocess(image, facts):
     x = image.astype(jnp.float32)
     for shape in ((*batch, height, new_width, channels), (*batch, new_height, new_width, channels)):
         x = jax.image.resize(x, shape, _METHODS[facts.interpolation], antialias=True)
-        x = jnp.clip(jnp.round(x), 0, 255) if image.dtype == jnp.uint8 else jnp.clip(x, 0, 1)
+        x = jnp.clip(jnp.floor(x + 0.5), 0, 255) if image.dtype == jnp.uint8 else jnp.clip(x, 0, 1)
     if image.dtype == jnp.uint8:
         x = x / 255
     size = facts.image_size

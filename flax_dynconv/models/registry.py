@@ -15,6 +15,7 @@ from flax_dynconv.models.mobilenet_v2 import MOBILENETS_V2
 from flax_dynconv.models.mobilenet_v3 import MOBILENETS_V3
 from flax_dynconv.models.resnets import RESNETS
 from flax_dynconv.models.shufflenet_v2 import SHUFFLENETS_V2
+from flax_dynconv.ops._checks import is_int
 
 # name -> constructor that takes num_classes, dtype and the network's other fields as keywords
 MODELS = {**RESNETS, **MOBILENETS_V2, **EFFICIENTNETS, **MOBILENETS_V1, **MNASNETS, **MOBILENETS_V3, **SHUFFLENETS_V2}
@@ -35,7 +36,7 @@ def create_model(name, num_classes=1000, dtype=None, **overrides):
     (10, 0.2)
     """
     require_name(name)
-    if isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 0:
+    if not is_int(num_classes) or num_classes < 0:
         raise ValueError(f'num_classes must be an integer >= 0, got {num_classes!r}')
     return MODELS[name](num_classes=num_classes, dtype=dtype, **overrides)
 

@@ -30,6 +30,15 @@ class BasicBlock(nn.Module):
     As torchvision's block but for `dilation`, which that one refuses. Where a stride has become a dilation, the
     convolution in its place sees the dilation from before and the second one, which comes after it, `next_dilation`
     (None: the same): the values are then those of the strided network and those between them.
+
+    >>> import functools, jax, jax.numpy as jnp
+    >>> from flax_dynconv.models.network import batch_norm, static_conv
+    >>> seams = {'norm': functools.partial(batch_norm, use_running_average=True), 'act': nn.relu}
+    >>> block = BasicBlock(8, 2, conv=static_conv, downsample_conv=static_conv, **seams)
+    >>> jax.eval_shape(block.init_with_output, jax.random.key(0), jnp.ones((1, 6, 6, 4)))[0].shape
+    (1, 3, 3, 8)
+
+    Source: He et al. (CVPR 2016), figure 5 left.
     """
 
     features: int
@@ -64,6 +73,15 @@ class Bottleneck(nn.Module):
     The stride sits on the 3x3 convolution, as in torchvision and in ODConv's networks; `stride_in_1x1=True` puts it
     on the first 1x1, as in the 2015 paper (and in the multiply-adds that the ODConv paper publishes). The 3x3 is then
     what comes after the stride: see `BasicBlock` for `next_dilation`.
+
+    >>> import functools, jax, jax.numpy as jnp
+    >>> from flax_dynconv.models.network import batch_norm, static_conv
+    >>> seams = {'norm': functools.partial(batch_norm, use_running_average=True), 'act': nn.relu}
+    >>> block = Bottleneck(8, 2, conv=static_conv, downsample_conv=static_conv, **seams)
+    >>> jax.eval_shape(block.init_with_output, jax.random.key(0), jnp.ones((1, 6, 6, 4)))[0].shape
+    (1, 3, 3, 32)
+
+    Source: He et al. (CVPR 2016), figure 5 right.
     """
 
     features: int

@@ -14,7 +14,7 @@ from flax_dynconv.models.registry import create_model
 
 
 def add_parser(subparsers) -> argparse.ArgumentParser:
-    """Add `summary NAME [--image-size N] [--num-classes N] [--json]` to a command's subparsers."""
+    """Add `summary NAME [--image-size N] [--num-classes N] [--arguments JSON] [--json]` to a command's subparsers."""
     parser = subparsers.add_parser(
         'summary',
         help='layers, parameters and multiply-adds of a network',
@@ -26,6 +26,13 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
     parser.add_argument(
         '--num-classes', type=int, default=1000, metavar='N', help='logits; 0: no classifier (default %(default)s)'
     )
+    parser.add_argument(
+        '--arguments',
+        type=_table,
+        default={},
+        metavar='JSON',
+        help='further fields of the network as a JSON object, such as \'{"width": 0.5, "stride_in_1x1": true}\'',
+    )
     parser.add_argument('--json', action='store_true', help='print one JSON object')
     parser.set_defaults(run=run)
     return parser
@@ -33,11 +40,11 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Count and print."""
-    model = create_model(args.name, args.num_classes)
+    model = _create(args)
     size = preprocessing(args.name).image_size if args.image_size is None else args.image_size
     report = count(model, jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32))
     if args.json:
-        head = {'name': args.name, 'image_size': size, 'num_classes': args.num_classes}
+        head = {'name': args.name, 'image_size': size, 'num_classes': args.num_classes, 'arguments': args.arguments}
         totals = {'parameters': report.parameters, 'multiply_adds': report.multiply_adds}
         layers = [layer._asdict() | {'output': _per_image(layer)} for layer in report.layers]
         print(json.dumps({**head, **totals, 'layers': layers}, indent=2))
@@ -46,6 +53,23 @@ def run(args: argparse.Namespace) -> int:
         print(f'{args.name}, images {size}x{size}, {args.num_classes} classes\n')
         print(table(report, width))
     return 0
+
+
+def _create(args):
+    try:
+        return create_model(args.name, args.num_classes, **args.arguments)
+    except TypeError as error:
+        raise ValueError(f'--arguments: {error}') from error
+
+
+def _table(text):
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise argparse.ArgumentTypeError(f'expected a JSON object, got {text[:80]!r}: {error}') from error
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f'expected a JSON object, got {text[:80]!r}')
+    return value
 
 
 def table(report, width=None):

@@ -9,6 +9,7 @@ from flax_dynconv.convert.arguments import (
     REQUIRED,
     Signature,
     flag,
+    ints,
     one_of,
     positive_int,
     positive_number,
@@ -32,7 +33,8 @@ _ACTIVATIONS = {
     'Swish': nn.silu,
     'Hardswish': nn.hard_swish,
     'HardSwish': nn.hard_swish,
-    'GELU': nn.gelu,
+    # PyTorch's is exact, Flax's default is the approximation by tanh.
+    'GELU': functools.partial(nn.gelu, approximate=False),
 }
 
 
@@ -58,6 +60,11 @@ def _block_rules(torch, flax, mid, inputs, outputs, size, experts, squeeze=True,
     if experts is not None:
         table += mount(LINEAR, f'{torch}routing_fn', f'{flax}routing')
     return table
+
+
+def _block_norms(torch, flax, expands, act):
+    names = ('expand', 'depthwise') if expands else ('depthwise',)
+    return [ModuleRule(f'{torch}bn{n}', f'{flax}{name}_bn', then=act) for n, name in enumerate(names, start=1)]
 
 
 def _network_rules(stages, experts, dynamic):
@@ -88,7 +95,7 @@ _SIGNATURE = Signature(
         'pad_type': 'same',
     },
     {
-        'num_classes': positive_int,
+        'num_classes': ints(1, 0),
         'in_chans': positive_int,
         'drop_rate': probability,
         'drop_path_rate': probability,
@@ -126,11 +133,16 @@ def tf_efficientnet(depth: float = 1.0, experts: int | None = None) -> Reference
     stages, dynamic = model.stages, 0 if experts is None else model.dynamic_blocks
     rules = _network_rules(stages, experts, dynamic)
     last = tuple(ModuleRule(f'blocks.{s}', f'blocks_{s}_{row.repeats - 1}') for s, row in enumerate(stages))
+    # timm's norms end with the activation, but for a block's last one.
+    norms = [ModuleRule('bn1', 'stem_bn', then=nn.silu), ModuleRule('bn2', 'head_bn', then=nn.silu)]
+    for s, row in enumerate(stages):
+        for i in range(row.repeats):
+            norms += _block_norms(f'blocks.{s}.{i}.', f'blocks_{s}_{i}/', row.expansion != 1, nn.silu)
     return classifier(
         _SIGNATURE,
         lambda args, dtype, param_dtype: _build(network, args, dtype, param_dtype),
         lambda args: rules,
-        lambda args: (ModuleRule('blocks.{s}.{i}', 'blocks_{s}_{i}'), *last),
+        lambda args: (ModuleRule('blocks.{s}.{i}', 'blocks_{s}_{i}'), *last, *norms),
         dropout=('drop_rate', 'drop_path_rate'),
         channels='in_chans',
     )
@@ -219,6 +231,7 @@ CONDCONV_RESIDUAL = Reference(
     build=_build_block,
     rules=_block_table,
     example=lambda args: ((2, 16, 16, args['in_chs']),),
+    modules=lambda args: tuple(_block_norms('', '', True, _ACTIVATIONS[args['act']])),
     call=lambda train: {'train': train},
     dropout=('drop_path_rate',),
 )
