@@ -93,8 +93,8 @@ def preprocess(image, facts):
 
     Resampling is `jax.image.resize` with antialiasing, PIL's filters: along the width, then along the height, each
     clipped to the range of the image (bicubic leaves it) and for uint8 rounded to whole levels, halves up, as PIL
-    does. PIL computes in fixed point: on images of noise at most one level differs (1/255, before the division by `std`), in
-    less than one value of a hundred. Floating images are not rounded.
+    does. PIL computes in fixed point: on images of noise at most one level differs (1/255, before the division by
+    `std`), in less than one value of a hundred. Floating images are not rounded.
 
     Raises ValueError for another shape, for channels that `facts` has no mean for, for a crop larger than the
     resized image and for an unknown interpolation; TypeError for another dtype.

@@ -26,6 +26,13 @@ def test_every_model_has_facts(name):
     [
         ('resnet50', 224, 256, 'bilinear', IMAGENET, 'torchvision'),
         ('mobilenetv2_100', 224, 256, 'bilinear', IMAGENET, 'torchvision'),
+        ('mobilenetv3_small', 224, 256, 'bilinear', IMAGENET, 'torchvision'),
+        ('shufflenetv2_100', 224, 256, 'bilinear', IMAGENET, 'torchvision'),
+        ('shufflenetv2_150', 224, 232, 'bilinear', IMAGENET, 'torchvision'),
+        ('shufflenetv2_200', 224, 232, 'bilinear', IMAGENET, 'torchvision'),
+        ('resnet10', 224, 256, 'bilinear', IMAGENET, 'no weights published'),
+        ('mobilenetv2_050', 224, 256, 'bilinear', IMAGENET, 'no weights published'),
+        ('mobilenetv2_075', 224, 256, 'bilinear', IMAGENET, 'no weights published'),
         ('odconv_mobilenetv2_100_4x', 224, 256, 'bilinear', IMAGENET, 'OSVAI/ODConv'),
         ('dyconv_resnet18_4x', 224, 256, 'bilinear', IMAGENET, 'no weights published'),
         ('efficientnet_b0', 224, 256, 'bicubic', IMAGENET, 'tf_efficientnet_b0.in1k'),
@@ -40,6 +47,14 @@ def test_facts(name, size, resize, interpolation, statistics, source):
     assert (facts.image_size, facts.resize, facts.interpolation) == (size, resize, interpolation)
     assert (facts.mean, facts.std) == statistics
     assert source in facts.source
+
+
+def test_torchvision_is_named_where_it_has_weights():
+    """torchvision.models.list_models(), for the networks that are here."""
+    published = {'resnet18', 'resnet34', 'resnet50', 'resnet101', 'mobilenetv2_100'}
+    published |= {f'mobilenetv3_{size}' for size in ('small', 'large')}
+    published |= {f'shufflenetv2_{size}' for size in ('050', '100', '150', '200')}
+    assert {name for name in MODELS if 'torchvision' in preprocessing(name).source} == published
 
 
 def test_crop_share():
@@ -66,6 +81,25 @@ def test_halving_by_hand():
     image = np.random.default_rng(0).random((4, 4, 1)).astype(np.float32)
     expected = np.einsum('ih,jw,hwc->ijc', weights, weights, image)
     np.testing.assert_allclose(preprocess(image, PLAIN), expected, atol=1e-6)
+
+
+def test_halves_are_rounded_up():
+    """Inside an image half as wide, the weights of four columns are 1, 3, 3, 1 over 8: of 12, 36/8 and 12/8."""
+    image = np.zeros((8, 8, 1), np.uint8)
+    image[:, 3] = 12
+    levels = preprocess(image, PLAIN._replace(resize=4)) * 255
+    np.testing.assert_allclose(levels[..., 0], [[5, 2], [5, 2]], rtol=1e-6)
+
+
+@pytest.mark.parametrize('interpolation', ['bilinear', 'bicubic'])
+def test_halving_as_pil(interpolation):
+    """Inside the image all weights are binary fractions: many exact halves, and nothing else to differ in."""
+    image_module = pytest.importorskip('PIL.Image', reason='the comparison needs Pillow')
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    method = {'bilinear': image_module.BILINEAR, 'bicubic': image_module.BICUBIC}[interpolation]
+    expected = np.asarray(image_module.fromarray(image).resize((32, 32), method))[2:-2, 2:-2]
+    facts = Preprocessing(28, 32, interpolation, (0.0,) * 3, (1.0,) * 3, 'test')
+    np.testing.assert_allclose(preprocess(image, facts) * 255, expected, atol=1e-3)
 
 
 def test_crop_and_normalisation_by_hand():
