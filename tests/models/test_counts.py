@@ -27,6 +27,10 @@ PARAMETERS = {
     'odconv_resnet101_4x': 169_680_989,
     'dyconv_resnet18_4x': 45_475_008,
     'condconv_resnet18_8x': 81_353_120,
+    # Of the next three, and of CondConv's mobile networks below, no figure is published: those of PyTorch mirrors.
+    'dyconv_resnet34_4x': 86_173_504,
+    'dyconv_resnet50_4x': 100_895_176,
+    'condconv_resnet50_8x': 129_872_800,
     'mobilenetv2_100': 3_504_872,
     'odconv_mobilenetv2_050_1x': 2_425_537,
     'odconv_mobilenetv2_050_4x': 4_435_501,
@@ -42,6 +46,9 @@ PARAMETERS = {
     'mobilenetv1_025': 470_072,
     'mobilenetv1_100': 4_231_976,
     'mnasnet_a1': 3_887_038,
+    'condconv_mobilenetv2_100_8x': 22_885_496,
+    'condconv_mobilenetv1_100_8x': 32_826_824,
+    'condconv_mnasnet_a1_8x': 23_961_966,
     'mobilenetv3_small': 2_542_856,
     'mobilenetv3_large': 5_483_032,
 }
@@ -98,6 +105,16 @@ def test_kernels_of_the_condconv_study(width):
     # With one kernel all that is added is a routing of each block and of the classifier, one number per sample each.
     inputs = [round(c * width) for c in (256, 512, 512, 512, 512, 512, 512, 1024)]
     assert one - static.parameters == sum(c + 1 for c in [*inputs, round(1024 * width)])
+    assert reports[0].multiply_adds < 1.02 * static.multiply_adds
+
+
+def test_kernels_of_condconv_mnasnet():
+    static = count(create_model('mnasnet_a1'), IMAGE)
+    reports = [count(create_model('condconv_mnasnet_a1_8x', num_kernels=k), IMAGE) for k in (1, 2, 32)]
+    one, two, many = (report.parameters for report in reports)
+    assert many - one == 31 * (two - one)
+    # The routings of the last six blocks, which see these channels, and of the classifier.
+    assert one - static.parameters == sum(c + 1 for c in (80, 112, 112, 160, 160, 160, 1280))
     assert reports[0].multiply_adds < 1.02 * static.multiply_adds
 
 
