@@ -89,3 +89,37 @@ def test_a_smaller_output_stride_computes_the_same_and_more(network):
         step, scale = max(1, stride // 8), np.abs(one).max()
         assert scale > 0
         assert_close(more[:, ::step, ::step] / scale, one / scale)
+
+
+def branch_rates(name, drop_path):
+    """The rates of the dropouts that blocks hold, by the block's name, as they are called in training."""
+    rates = {}
+
+    def record(call, args, kwargs, context):
+        if isinstance(context.module, nn.Dropout) and len(context.module.path) > 1:
+            rates[context.module.path[0]] = context.module.rate
+        return call(*args, **kwargs)
+
+    model = create_model(name, drop_path=drop_path)
+    with nn.intercept_methods(record):
+        jax.eval_shape(functools.partial(model.init, train=True), jax.random.key(0), GREY)
+    return rates
+
+
+def test_stochastic_depth_of_a_resnet():
+    expected = {f'layer{1 + i // 2}_{i % 2}': 0.05 * i for i in range(8)}
+    assert branch_rates('resnet18', 0.4) == pytest.approx(expected)
+
+
+def test_stochastic_depth_of_a_mobilenet():
+    """Of 17 blocks; those without a shortcut cannot be dropped, but count."""
+    expected = {'1_1': 2, '2_1': 4, '2_2': 5, '3_1': 7, '3_2': 8, '3_3': 9, '4_1': 11, '4_2': 12, '5_1': 14, '5_2': 15}
+    expected = {f'blocks_{block}': 0.01 * index for block, index in expected.items()}
+    assert branch_rates('mobilenetv2_100', 0.17) == pytest.approx(expected)
+
+
+def test_head_scales_is_checked():
+    model = create_model('mobilenetv2_050', head_scales='sometimes')
+    message = r"head_scales must be one of \('always', 'never', 'above_one'\), got 'sometimes'"
+    with pytest.raises(ValueError, match=message):
+        jax.eval_shape(model.init, jax.random.key(0), GREY)
