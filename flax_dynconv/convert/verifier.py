@@ -132,7 +132,10 @@ def _compare_activations(case, found, recorded, tolerance):
             continue
         path, rule = target
         expected = to_flax(np.asarray(case.activations[name]), rule.layout)
-        actual: Any = recorded[path] if rule.then is None else np.asarray(rule.then(recorded[path]))
+        actual: Any = recorded[path]
+        if rule.then is not None:
+            with jax.enable_x64(True):  # or float64 would be rounded
+                actual = np.asarray(rule.then(actual))
         rows.append(
             (order[path], compare(f'activation/{name}', actual, match_shape(expected, actual.shape), tolerance))
         )

@@ -121,3 +121,19 @@ def test_a_large_mean_costs_no_digits(mean):
     exact = np.asarray(x, np.float64)
     assert_close(y, (exact - exact.mean(0)) / np.sqrt(exact.var(0) + 1e-5))
     assert_close(updated['batch_stats']['var'], exact.var(0, ddof=1))
+
+
+@pytest.mark.parametrize('kind', ['float32', 'float64', 'bfloat16'])
+def test_statistics_keep_their_dtype(kind):
+    """A training step is a function from a tree to one of the same dtypes, so that it compiles once and scans."""
+    with jax.enable_x64(True):
+        norm = BatchNorm(use_running_average=False, momentum=0.9, param_dtype=jnp.dtype(kind))
+        x = jnp.asarray(np.random.default_rng(0).standard_normal((4, 6)))
+        variables = norm.init(jax.random.key(0), x)
+        _, updated = norm.apply(variables, x, mutable=['batch_stats'])
+        expected = jnp.promote_types(kind, jnp.float32)
+        assert {a.dtype for a in jax.tree.leaves(variables['batch_stats'])} == {expected}
+        assert {a.dtype for a in jax.tree.leaves(updated)} == {expected}
+        if kind == 'float64':
+            np.testing.assert_allclose(updated['batch_stats']['mean'], 0.1 * np.mean(x, 0), rtol=1e-14)
+            np.testing.assert_allclose(updated['batch_stats']['var'], 0.9 + 0.1 * np.var(x, 0, ddof=1), rtol=1e-14)

@@ -21,6 +21,7 @@ def test_json(capsys):
         'name': 'resnet18',
         'image_size': 224,
         'num_classes': 1000,
+        'arguments': {},
         'parameters': 11_689_512,
         'multiply_adds': 1_814_073_344,
     }
@@ -76,3 +77,14 @@ def test_mistakes(capsys):
             cli.main(['summary', 'resnet8', '--image-size', size])
         assert stopped.value.code == 2
         assert f"expected an integer >= 1, got '{size}'" in capsys.readouterr().err
+
+
+def test_further_fields(capsys):
+    assert cli.main(['summary', 'resnet50', '--arguments', '{"stride_in_1x1": true}', '--json']) == 0
+    assert json.loads(capsys.readouterr().out)['multiply_adds'] == pytest.approx(3.858e9, rel=1e-3)
+    assert cli.main(['summary', 'resnet50', '--arguments', '{"strides": 1}']) == 2
+    assert "--arguments: a ResNet has no field 'strides'" in capsys.readouterr().err
+    for text in ('[1]', 'no'):
+        with pytest.raises(SystemExit):
+            cli.main(['summary', 'resnet50', '--arguments', text])
+        assert 'expected a JSON object' in capsys.readouterr().err
