@@ -17,6 +17,9 @@ from flax_dynconv.convert.weight_files import SUFFIXES, check_suffix, is_flax, l
 
 DONE, UNUSABLE = 0, 2
 _LISTED = 10
+# Constructors take numbers, text and lists of those.
+_NESTED = 8
+_SHOWN = 80
 
 
 def add_parser(subparsers) -> argparse.ArgumentParser:
@@ -53,8 +56,8 @@ def run(args: argparse.Namespace) -> int:
     """Convert, write and print one line; the exit status is 0, or 2 if nothing could be written."""
     try:
         summary = convert_file(args.input, args.output, args.reference, _arguments(args.arguments), ema=args.ema)
-    except (ConversionError, CaseError, ImportError, OSError) as error:
-        text = _one_line(str(error))
+    except (ConversionError, CaseError, ImportError, OSError, MemoryError) as error:
+        text = _one_line(_as_typed(str(error) or 'not enough memory'))
         if args.json:
             print(json.dumps({'ok': False, 'error': text}))
         print(f'error: {text}', file=sys.stderr)
@@ -108,11 +111,30 @@ def _arguments(text):
         if text.startswith('@'):
             text = Path(text[1:]).read_text(encoding='utf-8')
         arguments = json.loads(text)
-    except ValueError as error:
-        raise ConversionError(f'--arguments: expected a JSON object, got {text!r}: {error}') from error
-    if not isinstance(arguments, dict):
-        raise ConversionError(f'--arguments: expected a JSON object, got {text!r}')
+    except (ValueError, RecursionError) as error:
+        raise ConversionError(f'--arguments: expected a JSON object, got {_short(text)}: {error}') from error
+    if not isinstance(arguments, dict) or _depth(arguments) > _NESTED:
+        flat = ' of plain values' if isinstance(arguments, dict) else ''
+        raise ConversionError(f'--arguments: expected a JSON object{flat}, got {_short(text)}')
     return arguments
+
+
+def _depth(value):
+    """How deep lists and tables lie in each other, without recursion: JSON may nest deeper than Python calls."""
+    depth, level = 0, [value]
+    while level := [x for x in level if isinstance(x, list | dict)]:
+        depth += 1
+        level = [inner for x in level for inner in (x.values() if isinstance(x, dict) else x)]
+    return depth
+
+
+def _short(text):
+    return repr(text if len(text) <= _SHOWN else f'{text[:_SHOWN]}...')
+
+
+def _as_typed(text):
+    """Errors name the argument `ema` of Python; here it is an option."""
+    return text.replace('ema=True', '--ema').replace('ema=False', '--no-ema')
 
 
 def _sentence(summary):

@@ -33,7 +33,7 @@ def expected_leaves(module: nn.Module, example: tuple[tuple[int, ...], ...], cal
     rngs = {'params': jax.random.key(0), 'dropout': jax.random.key(0)}
     try:
         shapes = jax.eval_shape(lambda *xs: module.init(rngs, *xs, **call), *inputs)
-    except (ValueError, FlaxError) as error:
+    except (ValueError, OverflowError, MemoryError, FlaxError) as error:
         raise ConversionError(f'no Flax module has these arguments: {error}') from error
     leaves = flatten(shapes)
     for path in [p for p in leaves if p.startswith('batch_stats/') and p.endswith('/mean')]:
@@ -121,8 +121,12 @@ def torch_names(table: RuleTable, expected: Mapping[str, Any]) -> dict[str, tupl
 
 
 def torch_shape(transform: Transform, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape in PyTorch of a leaf of this shape."""
-    return transform.to_torch(np.zeros(shape, np.int8)).shape
+    """The shape in PyTorch of a leaf of this shape; ConversionError for one too large for any array."""
+    try:
+        # One element, however large the shape.
+        return transform.to_torch(np.broadcast_to(np.int8(0), shape)).shape
+    except (ValueError, MemoryError) as error:
+        raise ConversionError(f'no array can have the shape {shape}: {error}') from error
 
 
 def usable(value: Any, shape: tuple[int, ...], floating: bool) -> tuple[np.ndarray | None, str | None]:

@@ -101,6 +101,9 @@ def test_a_temperature_is_not_lost_in_silence(tmp_path, capsys):
     assert 'temperature [30.0] left out, a state_dict has none' in capsys.readouterr().out
 
 
+# Deep, but not too deep for the parser.
+DEEP = '{"in_planes": ' + '[' * 500 + '8' + ']' * 500 + '}'
+HUGE = json.dumps(ARGUMENTS | {'in_planes': 2 * 10**9, 'out_planes': 2 * 10**9, 'kernel_size': 9})
 BROKEN = {key: value for key, value in STATE.items() if 'fc' not in key} | {f'x{i}': np.ones(1) for i in range(12)}
 
 
@@ -116,9 +119,19 @@ BROKEN = {key: value for key, value in STATE.items() if 'fc' not in key} | {f'x{
         (STATE, 'out.npz', {'reference': 'odconv.ODConv2'}, "did you mean 'odconv.ODConv2d'"),
         (STATE, 'out.npz', {'table': '{"in_planes": 8'}, '--arguments: expected a JSON object'),
         (STATE, 'out.npz', {'table': '[8]'}, '--arguments: expected a JSON object, got'),
+        (STATE, 'out.npz', {'table': '[' * 100_000}, "--arguments: expected a JSON object, got '[[[["),
+        (
+            STATE,
+            'out.npz',
+            {'table': DEEP},
+            '--arguments: expected a JSON object of plain values, got \'{"in_planes": [[',
+        ),
+        (STATE, 'out.npz', {'table': DEEP.replace('[', '{"a":').replace(']', '}')}, 'JSON object of plain values'),
+        (STATE, 'out.npz', {'table': HUGE}, 'in.npz: no array can have the shape'),
+        (STATE, 'out.npz', {'table': '{"in_planes": 1e9}'}, "argument 'in_planes': expected an int >= 1"),
         (STATE, 'out.npz', {'table': '@none.json'}, 'none.json'),
         (STATE, 'out.npz', {'table': '{}'}, "missing argument 'in_planes'"),
-        (STATE, 'out.npz', {'more': ['--ema']}, 'ema=True: the checkpoint has no EMA copy'),
+        (STATE, 'out.npz', {'more': ['--ema']}, '--ema: the checkpoint has no EMA copy'),
         ({'a': np.ones(1)}, 'out.npz', {}, "unused key 'a'"),
         ({'params/kernel': np.ones(1)}, 'out.npz', {}, "missing leaf 'params/routing"),
         ({'params/kernel': np.ones(1)}, 'out.npz', {'more': ['--no-ema']}, '--ema and --no-ema: the file holds Flax'),
@@ -134,9 +147,25 @@ def test_what_cannot_be_converted_is_one_line(tmp_path, capsys, state, target, o
     assert convert(folder / 'in.npz', folder / target, *options.pop('more', []), **options) == 2
     printed = capsys.readouterr()
     assert not printed.out and len(printed.err.strip().splitlines()) == 1
-    assert printed.err.startswith('error: ') and message in printed.err
+    assert printed.err.startswith('error: ') and message in printed.err and len(printed.err) < 3000
     assert [path.name for path in folder.iterdir()] == ['in.npz']
     assert (folder / 'in.npz').read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ('width', 'message'),
+    [
+        (1e5, 'in.npz: the state_dict does not fit, 262 problem(s)'),
+        (1e9, 'no array can have the shape (1, 1, '),
+    ],
+)
+def test_a_network_of_absurd_width_takes_no_memory(tmp_path, capsys, width, message):
+    save_weights(tmp_path / 'in.npz', {'features.18.0.weight': np.ones(1), 'features.18.1.weight': np.ones(1)})
+    table = json.dumps({'width_mult': width})
+    status = convert(tmp_path / 'in.npz', tmp_path / 'out.npz', reference='torchvision.mobilenet_v2', table=table)
+    printed = capsys.readouterr()
+    assert status == 2 and len(printed.err.strip().splitlines()) == 1
+    assert message in printed.err
 
 
 def test_as_a_command(tmp_path):
