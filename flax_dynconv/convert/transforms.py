@@ -57,7 +57,10 @@ def pointwise_as_linear(spatial: int) -> Transform:
 def flat_bank(shape: tuple[int, ...]) -> Transform:
     """(K, out * in/g * kh * kw), row-major per expert, <-> (K, kh, kw, in/g, out); `shape` is the bank's in PyTorch.
 
+    K is read from the array: one table fits any number of kernels.
+
     >>> flat_bank((4, 12, 8, 3, 3)).to_flax(np.zeros((4, 864))).shape
     (4, 3, 3, 8, 12)
     """
-    return reshape((shape[0], int(np.prod(shape[1:]))), shape).then(kernel_bank)
+    flat = Transform(lambda x: x.reshape(len(x), *shape[1:]), lambda x: x.reshape(len(x), -1))
+    return flat.then(kernel_bank)
