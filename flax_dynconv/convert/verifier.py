@@ -9,6 +9,7 @@ import numpy as np
 
 from flax_dynconv.convert.activations import ModuleNames, match_shape
 from flax_dynconv.convert.api import from_torch, get_reference
+from flax_dynconv.convert.arrays import is_floating
 from flax_dynconv.convert.cases import Case, load_case
 from flax_dynconv.convert.engine import BUFFERS, flatten
 from flax_dynconv.convert.errors import CaseError, ConversionError
@@ -33,7 +34,8 @@ def verify(case: Case | str | os.PathLike, *, tolerance: float = 1e-5, dtype: st
     The temperature is the case's, else the constructor's argument `temperature`, else 1.0.
 
     Raises CaseError, a ValueError, for a case that cannot be used: an unreadable file, an unknown reference, arguments
-    or weights that do not fit, inputs that the module refuses, training mode with random dropout.
+    or weights that do not fit, inputs that the module refuses or that are not finite, outputs without elements,
+    training mode with random dropout.
 
     >>> from flax_dynconv.convert import Case
     >>> bank, x, routing = np.ones((2, 4 * 3)), np.ones((1, 3, 5, 5)), np.full((1, 2), 0.5)
@@ -63,6 +65,7 @@ def _verify(case, tolerance, dtype):
     arguments = reference.signature.bind(case.reference, case.arguments)
     temperature = arguments.get('temperature', 1.0) if case.temperature is None else case.temperature
     _check_training(case, reference, arguments)
+    _check_arrays(case)
     if len(case.inputs) != len(reference.inputs):
         raise CaseError(f'{case.reference} takes {len(reference.inputs)} input(s), the case has {len(case.inputs)}')
     with jax.enable_x64(dtype == 'float64'), jax.default_matmul_precision('highest'):
@@ -104,6 +107,16 @@ def _check_training(case, reference, arguments):
                 f'training mode with {name}={arguments[name]}: random dropout in PyTorch cannot be reproduced; save '
                 f'the case with {name}=0'
             )
+
+
+def _check_arrays(case):
+    """Nothing to compare is within every bound, and what is not finite shows no difference."""
+    for i, x in enumerate(case.inputs):
+        if is_floating(x) and (bad := int(x.size - np.isfinite(x).sum())):
+            raise CaseError(f'input/{i}: {bad} of {x.size} values are NaN or infinite')
+    for i, y in enumerate(case.outputs):
+        if not y.size:
+            raise CaseError(f'output/{i}: shape {y.shape} has no elements, nothing can be compared')
 
 
 def _compare_state(case, rules, variables, tolerance):

@@ -28,12 +28,19 @@ def with_weight(case, key, value):
     return changed(case, state_dict={**case.state_dict, key: value})
 
 
+def with_infinity(x):
+    x = x.copy()
+    x[0, 0, 0] = -np.inf
+    return x
+
+
 @pytest.fixture
 def files(tmp_path):
     """Paths of a good case, one with a wrong output and one with a missing key."""
     cases = {
         'good': SMALL,
         'wrong': changed(SMALL, outputs=(SMALL.outputs[0] + 1e-3,)),
+        'empty': changed(SMALL, inputs=(SMALL.inputs[0][:0],), outputs=(SMALL.outputs[0][:0],)),
         'unusable': changed(SMALL, state_dict={k: v for k, v in SMALL.state_dict.items() if k != 'bias'}),
     }
     for name, case in cases.items():
@@ -184,6 +191,13 @@ def test_names_of_modules_in_networks():
         (with_weight(SMALL, 'bias', np.full((4, 10), np.nan)), "'bias': 40 of 40 values are NaN or infinite"),
         (with_weight(SMALL, 'bias', np.zeros((10, 4))), r"'bias': expected shape \(4, 10\), got \(10, 4\)"),
         (with_weight(SMALL, 'biases', np.zeros(4)), "unused key 'biases'"),
+        (
+            changed(SMALL, inputs=(SMALL.inputs[0][:0],), outputs=(SMALL.outputs[0][:0],)),
+            r'output/0: shape \(0, 10, 11\) has no elements, nothing can be compared',
+        ),
+        (changed(SMALL, outputs=(SMALL.outputs[0][:0],)), 'output/0: .*has no elements'),
+        (changed(SMALL, inputs=(np.full_like(SMALL.inputs[0], np.nan),)), 'input/0: 198 of 198 values are NaN'),
+        (changed(SMALL, inputs=(with_infinity(SMALL.inputs[0]),)), 'input/0: 1 of 198 values are NaN or infinite'),
     ],
 )
 def test_unusable_cases(case, match):
@@ -217,6 +231,7 @@ def test_command_in_this_process(files, capsys):
     captured = capsys.readouterr()
     assert "missing key 'bias'" in captured.err
     assert "missing key 'bias'" in captured.out
+    assert main(['verify', files['empty']]) == 2
     for wrong in (['--tolerance', '-1'], ['--tolerance', 'x'], ['--dtype', 'int8']):
         with pytest.raises(SystemExit) as caught:
             main(['verify', files['good'], *wrong])
