@@ -169,6 +169,26 @@ def initial(model):
     return variables.pop('params'), variables
 
 
+# Where no activation stands between a norm and a static convolution before the next norm, that one takes the mean of
+# each channel away and with it the bias of the first. (A dynamic convolution shifts every sample differently.)
+FIRST, LAST = 'blocks_0_0/project_bn/bias', 'blocks_1_0/project_bn/bias'
+LEFT = {f'stage{stage}_0/left_depthwise_bn/bias' for stage in (2, 3)}
+RIGHT = {f'stage{stage}_0/depthwise_bn/bias' for stage in (2, 3)}
+TAKEN_AWAY = {
+    'mobilenetv2': {FIRST, LAST},
+    'condconv_mobilenetv2': {LAST},
+    'efficientnet': {FIRST, LAST},
+    'condconv_efficientnet': {LAST},
+    'mnasnet_a1': {FIRST, LAST},
+    'condconv_mnasnet_a1': {LAST},
+    'mobilenetv3': {FIRST, LAST},
+    'shufflenetv2': LEFT | RIGHT,
+    'dynet_mobilenetv2': {LAST},
+    'dynet_shufflenetv2': LEFT,
+    'dynet_mobilenetv3': {LAST},
+}
+
+
 @pytest.mark.parametrize('name', FAMILIES.values(), ids=FAMILIES)
 def test_a_gradient_for_every_parameter_and_a_step_lowers_the_loss(name):
     model = tiny(name)
@@ -176,7 +196,11 @@ def test_a_gradient_for_every_parameter_and_a_step_lowers_the_loss(name):
     step = objective(model)
     before, gradient = step(params, rest, KEY)
     flat = traverse_util.flatten_dict(gradient, sep='/')
-    assert [path for path, g in flat.items() if not (np.isfinite(g).all() and np.abs(g).max() > 0)] == []
+    assert all(np.isfinite(g).all() for g in flat.values())
+    sizes = {path: np.abs(g).max() for path, g in flat.items()}
+    # Float32 leaves 2e-7 of the largest where there is none; the smallest of the others have 1e-4.
+    noise = 1e-5 * max(sizes.values())
+    assert {path for path, size in sizes.items() if not size > noise} == TAKEN_AWAY.get(family(name), set())
     scale = 0.05 / sum(float(np.sum(np.square(g))) for g in flat.values()) ** 0.5
     after, _ = step(jax.tree.map(lambda p, g: p - scale * g, params, gradient), rest, KEY)
     assert after < before
