@@ -17,16 +17,12 @@ from flax_dynconv.convert.unwrapping import Unwrapped, unwrap
 
 
 class Conversion(NamedTuple):
-    """The module, its leaves by path, and the state_dict they come from as it lay in the checkpoint.
-
-    arguments: complete ones. classes: length of its classifier where it was asked for, 0 where there is none.
-    """
+    """The module, its leaves by path, and the state_dict they come from as it lay in the checkpoint."""
 
     module: nn.Module
     leaves: dict[str, np.ndarray]
     source: Unwrapped
     arguments: dict[str, Any]
-    classes: int | None = None
 
 
 def convert_checkpoint(
@@ -39,27 +35,37 @@ def convert_checkpoint(
     dtype: Any = None,
     param_dtype: Any = None,
     temperature: float = 1.0,
-    infer_classes: bool = False,
 ) -> Conversion:
-    """Everything that `from_torch` does; `infer_classes` reads the argument `num_classes` from the checkpoint.
-
-    Raises ConversionError as `from_torch` does.
-    """
+    """Everything that `from_torch` does, and raises what it raises."""
     bound = record.signature.bind(reference, arguments)
-    if infer_classes:
-        bound['num_classes'] = CLASSES
-    expected = expected_leaves(record.build(bound, dtype, param_dtype), record.example(bound), record.call(False))
-    targets = torch_names(RuleTable(record.rules(bound)), expected)
-    source, classes = unwrap(checkpoint, targets, ema=ema), None
-    if infer_classes:
-        classes = _classes(targets, expected, source.state)
-        bound['num_classes'] = classes or CLASSES
-        expected = with_classes(expected, classes)
-    leaves = state_to_leaves(source, RuleTable(record.rules(bound)), expected)
+    module = record.build(bound, dtype, param_dtype)
+    expected = expected_leaves(module, record.example(bound), record.call(False))
+    table = RuleTable(record.rules(bound))
+    source = unwrap(checkpoint, torch_names(table, expected), ema=ema)
+    leaves = state_to_leaves(source, table, expected)
     if param_dtype is not None:
         leaves = {path: cast(path, leaf, param_dtype) for path, leaf in leaves.items()}
     leaves |= _temperatures(reference, expected, temperature, param_dtype)
-    return Conversion(record.build(bound, dtype, param_dtype), leaves, source, bound, classes)
+    return Conversion(module, leaves, source, bound)
+
+
+def convert_classes(
+    reference: str,
+    table: RuleTable,
+    checkpoint: Mapping[str, Any],
+    expected: Mapping[str, Any],
+    *,
+    ema: bool | None = None,
+) -> dict[str, np.ndarray]:
+    """The leaves of a network for as many classes as the checkpoint has, of a trained one: temperatures are 1.
+
+    table: names the keys. expected: the network's leaves for `CLASSES` classes, whatever its fields, which may be none
+    that the reference's constructor has. Raises ConversionError as `from_torch` does.
+    """
+    targets = torch_names(table, expected)
+    source = unwrap(checkpoint, targets, ema=ema)
+    expected = with_classes(expected, _classes(targets, expected, source.state))
+    return state_to_leaves(source, table, expected) | _temperatures(reference, expected, 1.0, None)
 
 
 def cast(path: str, leaf: Any, param_dtype: Any) -> Any:

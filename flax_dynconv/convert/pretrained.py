@@ -11,11 +11,12 @@ from flax import traverse_util
 from flax_dynconv.convert import hub
 from flax_dynconv.convert.api import get_reference
 from flax_dynconv.convert.classifier import CLASSES, count_classes, heads, in_heads, with_classes
-from flax_dynconv.convert.conversion import cast, convert_checkpoint
+from flax_dynconv.convert.conversion import cast, convert_classes
 from flax_dynconv.convert.engine import flatten
 from flax_dynconv.convert.errors import ConversionError
 from flax_dynconv.convert.fitting import count_channels, fit, initialised, network_leaves
-from flax_dynconv.convert.pretrained_names import PRETRAINED
+from flax_dynconv.convert.pretrained_names import PRETRAINED, torch_arguments
+from flax_dynconv.convert.rules import RuleTable
 from flax_dynconv.convert.weight_files import is_flax, load_weights, nested
 from flax_dynconv.models import create_model
 
@@ -73,8 +74,15 @@ def load_pretrained(
     table = load_weights(path)
     try:
         flax = is_flax(table)
-        leaves = _flax_leaves(path, table, ema) if flax else _torch_leaves(name, table, ema, param_dtype)
-        expected, channels = _expected(full, leaves)
+        channels = getattr(full, 'in_channels', None)
+        expected = network_leaves(full, channels or 3)
+        if flax:
+            leaves = _flax_leaves(path, table, ema)
+            if not channels and (channels := count_channels(expected, leaves, 3)) != 3:
+                expected = network_leaves(full, channels)
+        else:
+            leaves = _torch_leaves(name, table, ema, expected, whole)
+            channels = channels or 3
         classes = count_classes(
             {key: leaf.shape for key, leaf in expected.items() if CLASSES in leaf.shape},
             {key: np.shape(leaf) for key, leaf in leaves.items()},
@@ -94,8 +102,8 @@ def load_pretrained(
     return model, traverse_util.unflatten_dict(leaves, sep='/')
 
 
-def _torch_leaves(name, table, ema, param_dtype):
-    """Leaves of PyTorch's weights, with as many classes as they have."""
+def _torch_leaves(name, table, ema, expected, overrides):
+    """Leaves of PyTorch's weights, with as many classes as they have; the reference says which key is which leaf."""
     if name not in PRETRAINED:
         known = ', '.join(sorted(PRETRAINED))
         raise ConversionError(
@@ -104,20 +112,12 @@ def _torch_leaves(name, table, ema, param_dtype):
         )
     reference, arguments = PRETRAINED[name]
     record = get_reference(reference)
-    return convert_checkpoint(
-        reference, record, table, arguments, ema=ema, param_dtype=param_dtype, infer_classes=True
-    ).leaves
+    arguments = arguments | torch_arguments(overrides, record.signature.defaults)
+    rules = RuleTable(record.rules(record.signature.bind(reference, arguments)))
+    return convert_classes(reference, rules, table, expected, ema=ema)
 
 
 def _flax_leaves(path, table, ema):
     if ema:
         raise ConversionError('ema=True: a file of Flax variables has no EMA copy')
     return flatten(nested(path, table))
-
-
-def _expected(model, leaves):
-    """The leaves of a network and the channels of its images: its own, else 3, else what the file was made for."""
-    channels = getattr(model, 'in_channels', None)
-    expected = network_leaves(model, channels or 3)
-    found = channels or count_channels(expected, leaves, 3)
-    return (expected if found in (channels, 3) else network_leaves(model, found)), found

@@ -1,5 +1,6 @@
 """Which reference reads the PyTorch weights of each network by name; a family is one line."""
 
+from collections.abc import Mapping
 from typing import Any
 
 _DEPTHS = (18, 34, 50, 101)
@@ -23,3 +24,21 @@ PRETRAINED: dict[str, tuple[str, dict[str, Any]]] = {
     **{f'efficientnet_{size}': (f'timm.tf_efficientnet_{size}', {}) for size in ('b0', 'b1')},
     **{f'condconv_efficientnet_{size}': (f'timm.tf_efficientnet_cc_{size}', {}) for size in _CONDCONV},
 }
+
+# field of a network here -> names of constructors' arguments
+_ARGUMENTS = {
+    'width': ('width_mult',),
+    'num_kernels': ('kernel_num', 'num_experts'),
+    'in_channels': ('in_chans',),
+    'reduction': ('reduction',),
+}
+
+
+def torch_arguments(overrides: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    """Those overrides that a reference's constructor knows, by its own names.
+
+    >>> torch_arguments({'width': 0.5, 'num_kernels': 2, 'dropout': 0.1}, {'num_classes': 1000, 'width_mult': 1.0})
+    {'width_mult': 0.5}
+    """
+    names = [(name, value) for field, value in overrides.items() for name in _ARGUMENTS.get(field, ())]
+    return {name: value for name, value in names if name in known and value is not None}

@@ -187,6 +187,49 @@ def test_everything_wrong_with_pytorch_weights_is_one_error(weights):
     assert "'classifier.3.weight': expected shape (3, 1024), got (3, 4)" in message
 
 
+def one_channel(key, array):
+    return array[:, :1] if key == 'conv1.weight' else array
+
+
+def two_experts(key, array):
+    """Flat banks have a row for each expert, and so have the routers."""
+    dynamic = (array.ndim == 2 and key.startswith('blocks.')) or '.routing_fn.' in key
+    return array[:2] if dynamic else array
+
+
+# Overrides, the arguments of PyTorch's constructor for them, and what to do to its arrays where it has none.
+OVERRIDES = [
+    ('mobilenetv2_100', {'width': 0.35}, {'width_mult': 0.35}, None),
+    ('mobilenetv3_small', {'width': 0.5}, {'width_mult': 0.5}, None),
+    ('odconv_mobilenetv2_050_4x', {'num_kernels': 2, 'reduction': 0.125}, {'kernel_num': 2, 'reduction': 0.125}, None),
+    ('condconv_efficientnet_b0_4e', {'in_channels': 1}, {'in_chans': 1}, None),
+    ('condconv_efficientnet_b0_4e', {'num_kernels': 2}, {}, two_experts),
+    ('resnet18', {'in_channels': 1}, {}, one_channel),
+]
+
+
+@pytest.mark.parametrize(('name', 'overrides', 'arguments', 'cut'), OVERRIDES)
+def test_overrides_reach_the_shapes_of_pytorch_weights(tmp_path, name, overrides, arguments, cut):
+    reference, settings = PRETRAINED[name]
+    arguments = {**settings, **arguments, 'num_classes': 3}
+    record = get_reference(reference)
+    bound = record.signature.bind(reference, arguments)
+    built, channels = record.build(bound, None, None), bound.get('in_chans', 3)
+    state = to_torch(reference, traverse_util.unflatten_dict(numbers(init_shapes(built, channels)), sep='/'), arguments)
+    before = flat(from_torch(reference, state, arguments)[1])
+    if cut:
+        state = {key: cut(key, array) for key, array in state.items()}
+    save_weights(tmp_path / 'weights.npz', state)
+    model, variables = load_pretrained(name, tmp_path / 'weights.npz', **overrides)
+    assert fields(model) == fields(create_model(name, 3, **overrides))
+    assert {p: s for p, s in shapes(variables).items() if 'torch_buffers' not in p} == init_shapes(
+        model, overrides.get('in_channels', 3)
+    )
+    for path, leaf in flat(variables).items():
+        # What was cut off came last.
+        np.testing.assert_array_equal(leaf, before[path][tuple(slice(n) for n in leaf.shape)], err_msg=path)
+
+
 def test_flax_variables(digits):
     path, old = digits
     model, variables = load_pretrained(SMALL, path)
