@@ -8,6 +8,7 @@ from flax_dynconv.convert import PRETRAINED
 
 
 def main():
+    """Count every network at its image size."""
     print('| name | pixels | parameters | multiply-adds | PyTorch reference |')
     print('|---|---:|---:|---:|---|')
     for name in list_models():
