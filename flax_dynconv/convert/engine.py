@@ -64,11 +64,13 @@ def state_to_leaves(source: Unwrapped, table: RuleTable, expected: Mapping[str, 
             continue
         shape = torch_shape(transform, expected[path].shape)
         array, complaint = usable(state_dict[key], shape, jnp.issubdtype(expected[path].dtype, jnp.floating))
+        if not complaint:
+            array, complaint = _transformed(transform, array, expected[path].shape)
         if complaint:
             problems.append(f'{key!r}: {complaint}')
         else:
             # A copy: tensors that PyTorch goes on training share their memory with `array`.
-            leaves[path] = np.array(transform.to_flax(array), order='C')
+            leaves[path] = np.array(array, order='C')
     raise_all(problems, 'the state_dict does not fit', _place(source))
     return leaves
 
@@ -127,6 +129,17 @@ def torch_shape(transform: Transform, shape: tuple[int, ...]) -> tuple[int, ...]
         return transform.to_torch(np.broadcast_to(np.int8(0), shape)).shape
     except (ValueError, MemoryError) as error:
         raise ConversionError(f'no array can have the shape {shape}: {error}') from error
+
+
+def _transformed(transform, array, shape):
+    """The array of a leaf, and what is wrong: a flat bank's rule says its channels, and a network may have others."""
+    try:
+        found = transform.to_flax(array)
+    except ValueError as error:
+        return None, f"the reference's networks have no leaf of shape {shape} here: {error}"
+    if found.shape != shape:
+        return None, f"the reference's networks have shape {found.shape} here, this one {shape}"
+    return found, None
 
 
 def usable(value: Any, shape: tuple[int, ...], floating: bool) -> tuple[np.ndarray | None, str | None]:

@@ -230,6 +230,15 @@ def test_overrides_reach_the_shapes_of_pytorch_weights(tmp_path, name, overrides
         np.testing.assert_array_equal(leaf, before[path][tuple(slice(n) for n in leaf.shape)], err_msg=path)
 
 
+def test_a_width_that_the_reference_does_not_have(tmp_path):
+    name = 'condconv_efficientnet_b0_4e'
+    expected = init_shapes(create_model(name, 3, width=0.5))
+    flax, torch = 'params/blocks_4_0/project/kernel', 'blocks.4.0.conv_pwl.weight'
+    save_weights(tmp_path / 'narrow.npz', {torch: np.ones((4, int(np.prod(expected[flax][1:]))), np.float32)})
+    with pytest.raises(ConversionError, match=rf"'{torch}': the reference's networks have no leaf of shape \(4, 1, 1"):
+        load_pretrained(name, tmp_path / 'narrow.npz', width=0.5)
+
+
 def test_flax_variables(digits):
     path, old = digits
     model, variables = load_pretrained(SMALL, path)
