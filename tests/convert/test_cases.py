@@ -176,7 +176,7 @@ def test_missing_file_and_directory(tmp_path):
     with pytest.raises(CaseError, match='no such file'):
         load_case(tmp_path / 'none.npz')
     (tmp_path / 'folder.npz').mkdir()
-    with pytest.raises(CaseError, match='no such file'):
+    with pytest.raises(CaseError, match='is a directory, expected a file'):
         load_case(tmp_path / 'folder.npz')
 
 
