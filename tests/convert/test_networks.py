@@ -61,7 +61,9 @@ def live(reference):
     own, normed = arguments(reference), reference.startswith('odconv.')
     generator = torch.Generator().manual_seed(3)
     x = torch.randn((8 if normed else 3, own.get('in_chans', 3), 64, 48), generator=generator, dtype=torch.float64)
-    return lively(MIRRORS[reference](**own), inputs=x, steepness=1 / 6 if normed else 1.0), x
+    # Over 33 blocks calibrated statistics let the sum of the branches grow to 1e17 and rounding with it.
+    calibrate = None if reference == 'odconv.od_resnet101' else x
+    return lively(MIRRORS[reference](**own), inputs=calibrate, steepness=1 / 6 if normed else 1.0), x
 
 
 @pytest.mark.parametrize('reference', IDS)
