@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from flax import linen as nn
 
+from flax_dynconv.convert.references import _resnet
 from flax_dynconv.convert.references._networks import CONV, LINEAR, norm
 from flax_dynconv.convert.references.timm_efficientnet import _network_rules
 from flax_dynconv.convert.rules import Rule, mount
@@ -57,21 +58,10 @@ _BY_CHANNEL = Transform(
 DYNET = (Rule('weight', 'params/kernel', _BY_CHANNEL),)
 
 
-def _resnet_rules(conv):
-    return (
-        *mount(CONV, 'conv1', 'conv1'),
-        *norm('bn1', 'bn1'),
-        *mount(conv, 'layer{s}.{b}.conv{i}', 'layer{s}_{b}/conv{i}'),
-        *norm('layer{s}.{b}.bn{i}', 'layer{s}_{b}/bn{i}'),
-        *mount(CONV, 'layer{s}.{b}.downsample.0', 'layer{s}_{b}/downsample_0'),
-        *norm('layer{s}.{b}.downsample.1', 'layer{s}_{b}/downsample_1'),
-    )
-
-
 def resnet_with_condconv():
     """The last three blocks and the classifier of a narrow ResNet-18."""
     rules = (
-        *_resnet_rules(EITHER),
+        *(rule for rule in _resnet.rules(EITHER) if not rule.torch.startswith('fc.')),
         *mount(ROUTING, 'layer{s}.{b}', 'layer{s}_{b}'),
         *mount(ROUTED_LINEAR, 'fc', 'fc'),
     )
@@ -133,10 +123,9 @@ def mnasnet_with_condconv():
 def dynet_resnet18():
     """A narrow Dy-ResNet18."""
     rules = (
-        *_resnet_rules(DYNET),
+        *_resnet.rules(DYNET),
         *mount(LINEAR, 'layer{s}.{b}.coefficients.hidden', 'layer{s}_{b}/routing/hidden'),
         *mount(LINEAR, 'layer{s}.{b}.coefficients.out', 'layer{s}_{b}/routing/logits'),
-        *mount(LINEAR, 'fc', 'fc'),
     )
     model = dynet_resnet(18, num_kernels=GROUP, min_hidden=1, num_classes=CLASSES, features=16, stem_features=32)
     return Unpublished(dynet.dynet_resnet18(num_classes=CLASSES, group_size=GROUP, stem=32, base=16), model, rules)
