@@ -1,14 +1,12 @@
 """DyNet's MobileNetV2, the paper's Dy-mobile: blocks of three dynamic convolutions that do not expand."""
 
-import functools
-
 from flax import linen as nn
 
-from flax_dynconv.layers import DyNetConv, DyNetRouting
+from flax_dynconv.models._methods import dynet_seams
 from flax_dynconv.models._seams import offer
 from flax_dynconv.models.inverted_residual import InvertedResidual
 from flax_dynconv.models.mobilenet_v2 import mobilenetv2
-from flax_dynconv.models.network import drop_path, he_fan_out, shared_routing
+from flax_dynconv.models.network import drop_path, shared_routing
 from flax_dynconv.models.residual_blocks import square_conv
 
 # Channels in a group of the 3x3 convolution: as many as MobileNetV2 expands one channel to, so that it costs the same.
@@ -80,9 +78,7 @@ def dynet_mobilenetv2(*, num_kernels=6, **fields):
     >>> dynet_mobilenetv2(width=0.5).conv.keywords['num_kernels']
     6
     """
-    conv = functools.partial(DyNetConv, num_kernels=num_kernels, kernel_init=he_fan_out)
-    router = functools.partial(DyNetRouting, num_kernels=num_kernels)
-    return mobilenetv2(**{'block': DyMobileBlock, 'conv': conv, 'router': router, **fields})
+    return mobilenetv2(**{'block': DyMobileBlock, **dynet_seams(num_kernels), **fields})
 
 
 DYNET_MOBILES = {'dynet_mobilenetv2': dynet_mobilenetv2}

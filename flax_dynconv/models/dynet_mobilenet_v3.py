@@ -1,15 +1,7 @@
 """DyNet's MobileNetV3: the convolutions of all blocks are dynamic."""
 
-import functools
-
-from flax_dynconv.layers import DyNetConv, DyNetRouting
+from flax_dynconv.models._methods import dynet_seams
 from flax_dynconv.models.mobilenet_v3 import mobilenetv3_large, mobilenetv3_small
-from flax_dynconv.models.network import he_fan_out
-
-
-def _settings(num_kernels, fields):
-    conv = functools.partial(DyNetConv, num_kernels=num_kernels, kernel_init=he_fan_out)
-    return {'conv': conv, 'router': functools.partial(DyNetRouting, num_kernels=num_kernels), **fields}
 
 
 def dynet_mobilenetv3_small(*, num_kernels=6, **fields):
@@ -31,7 +23,7 @@ def dynet_mobilenetv3_small(*, num_kernels=6, **fields):
     >>> dynet_mobilenetv3_small(num_kernels=4).router.keywords
     {'num_kernels': 4}
     """
-    return mobilenetv3_small(**_settings(num_kernels, fields))
+    return mobilenetv3_small(**{**dynet_seams(num_kernels), **fields})
 
 
 def dynet_mobilenetv3_large(*, num_kernels=6, **fields):
@@ -46,7 +38,7 @@ def dynet_mobilenetv3_large(*, num_kernels=6, **fields):
 
     Source: as `dynet_mobilenetv3_small`.
     """
-    return mobilenetv3_large(**_settings(num_kernels, fields))
+    return mobilenetv3_large(**{**dynet_seams(num_kernels), **fields})
 
 
 DYNET_MOBILENETS_V3 = {

@@ -2,8 +2,7 @@
 
 import functools
 
-from flax_dynconv.layers import DyNetConv, DyNetRouting
-from flax_dynconv.models.network import he_fan_out
+from flax_dynconv.models._methods import dynet_seams
 from flax_dynconv.models.resnets import DEPTHS, resnet
 
 
@@ -36,11 +35,9 @@ def dynet_resnet(depth, *, num_kernels=6, reduction=1 / 4, min_hidden=8, **field
     >>> model.stem_features, model.features
     (64, 32)
     """
-    conv = functools.partial(DyNetConv, num_kernels=num_kernels, kernel_init=he_fan_out)
-    router = functools.partial(DyNetRouting, num_kernels=num_kernels, reduction=reduction, min_hidden=min_hidden)
     stem = DEPTHS.get(depth, {}).get('features', 64)
-    settings = {'features': stem // 2, 'stem_features': stem, 'conv': conv, 'router': router}
-    return resnet(depth, **{**settings, **fields})
+    seams = dynet_seams(num_kernels, reduction=reduction, min_hidden=min_hidden)
+    return resnet(depth, **{'features': stem // 2, 'stem_features': stem, **seams, **fields})
 
 
 DYNET_RESNETS = {f'dynet_resnet{depth}': functools.partial(dynet_resnet, depth) for depth in (18, 50)}

@@ -2,8 +2,7 @@
 
 import functools
 
-from flax_dynconv.layers import DyNetConv, DyNetRouting
-from flax_dynconv.models.network import he_fan_out
+from flax_dynconv.models._methods import dynet_seams
 from flax_dynconv.models.shufflenet_v2 import shufflenetv2
 
 
@@ -35,9 +34,7 @@ def dynet_shufflenetv2(size=1.0, *, num_kernels=6, **fields):
     >>> dynet_shufflenetv2(1.5).right_share
     0.25
     """
-    conv = functools.partial(DyNetConv, num_kernels=num_kernels, kernel_init=he_fan_out)
-    router = functools.partial(DyNetRouting, num_kernels=num_kernels)
-    return shufflenetv2(size, **{'right_share': 1 / 4, 'conv': conv, 'router': router, **fields})
+    return shufflenetv2(size, **{'right_share': 1 / 4, **dynet_seams(num_kernels), **fields})
 
 
 DYNET_SHUFFLENETS = {

@@ -5,10 +5,10 @@ import math
 
 from flax import linen as nn
 
-from flax_dynconv.layers import CondConv, CondConvRouting
 from flax_dynconv.models._construct import construct
+from flax_dynconv.models._methods import condconv_seams
 from flax_dynconv.models.mobile import MobileNet, Stage
-from flax_dynconv.models.network import batch_norm, he_fan_out
+from flax_dynconv.models.network import batch_norm
 
 # Table 1 of the paper; squeeze-and-excitation has a quarter of the channels of the block's input.
 _TABLE = functools.partial(Stage, squeeze=0.25)
@@ -59,11 +59,8 @@ def condconv_efficientnet(*, num_kernels=8, depth=1.0, **fields):
     >>> condconv_efficientnet(num_kernels=4).dynamic_blocks, condconv_efficientnet(depth=1.1).dynamic_blocks
     (8, 11)
     """
-    conv = functools.partial(CondConv, num_kernels=num_kernels, kernel_init=he_fan_out)
-    router = functools.partial(CondConvRouting, num_kernels=num_kernels)
     dynamic = sum(math.ceil(stage.repeats * depth) for stage in STAGES[-3:])
-    settings = {'conv': conv, 'router': router, 'dynamic_blocks': dynamic}
-    return efficientnet(depth=depth, **{**settings, **fields})
+    return efficientnet(depth=depth, **{**condconv_seams(num_kernels), 'dynamic_blocks': dynamic, **fields})
 
 
 EFFICIENTNETS = {

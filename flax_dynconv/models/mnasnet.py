@@ -4,11 +4,10 @@ import functools
 
 from flax import linen as nn
 
-from flax_dynconv.layers import CondConv, CondConvRouting
 from flax_dynconv.models._construct import construct
+from flax_dynconv.models._methods import condconv_seams
 from flax_dynconv.models.efficientnet import depthwise_fan_out, tf_batch_norm
 from flax_dynconv.models.mobile import MobileNet, Stage
-from flax_dynconv.models.network import he_fan_out
 
 # Figure 7 of the paper; squeeze-and-excitation has a quarter of the channels of the block's input.
 STAGES = (
@@ -51,9 +50,8 @@ def condconv_mnasnet_a1(*, num_kernels=8, **fields):
     >>> condconv_mnasnet_a1().dynamic_blocks
     6
     """
-    conv = functools.partial(CondConv, num_kernels=num_kernels, kernel_init=he_fan_out)
-    router = functools.partial(CondConvRouting, num_kernels=num_kernels)
-    return mnasnet_a1(**{'conv': conv, 'router': router, 'dynamic_blocks': 6, 'classifier_conv': conv, **fields})
+    seams = condconv_seams(num_kernels)
+    return mnasnet_a1(**{**seams, 'dynamic_blocks': 6, 'classifier_conv': seams['conv'], **fields})
 
 
 MNASNETS = {'mnasnet_a1': mnasnet_a1, 'condconv_mnasnet_a1_8x': functools.partial(condconv_mnasnet_a1, num_kernels=8)}

@@ -2,11 +2,10 @@
 
 import functools
 
-from flax_dynconv.layers import CondConv, CondConvRouting
 from flax_dynconv.models._construct import construct
+from flax_dynconv.models._methods import condconv_seams
 from flax_dynconv.models.efficientnet import depthwise_fan_out, tf_batch_norm
 from flax_dynconv.models.mobile import MobileNet, Stage
-from flax_dynconv.models.network import he_fan_out
 
 # Table 1 of the paper: a depthwise and a pointwise convolution, an activation after each, no shortcuts.
 _TABLE = functools.partial(Stage, expansion=1, residual=False)
@@ -44,9 +43,8 @@ def condconv_mobilenetv1(*, num_kernels=8, **fields):
     >>> condconv_mobilenetv1(num_kernels=32, width=0.5).dynamic_blocks
     8
     """
-    conv = functools.partial(CondConv, num_kernels=num_kernels, kernel_init=he_fan_out)
-    router = functools.partial(CondConvRouting, num_kernels=num_kernels)
-    return mobilenetv1(**{'conv': conv, 'router': router, 'dynamic_blocks': 8, 'classifier_conv': conv, **fields})
+    seams = condconv_seams(num_kernels)
+    return mobilenetv1(**{**seams, 'dynamic_blocks': 8, 'classifier_conv': seams['conv'], **fields})
 
 
 _WIDTHS = {'025': 0.25, '050': 0.5, '075': 0.75, '100': 1.0}

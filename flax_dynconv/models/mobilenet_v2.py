@@ -2,10 +2,10 @@
 
 import functools
 
-from flax_dynconv.layers import CondConv, CondConvRouting, DynamicConv, ODConv
+from flax_dynconv.layers import DynamicConv, ODConv
 from flax_dynconv.models._construct import construct
+from flax_dynconv.models._methods import condconv_seams
 from flax_dynconv.models.mobile import MobileNet, Stage
-from flax_dynconv.models.network import he_fan_out
 
 # Table 2 of the paper.
 STAGES = (
@@ -66,9 +66,8 @@ def condconv_mobilenetv2(*, num_kernels=8, **fields):
     >>> condconv_mobilenetv2().dynamic_blocks
     6
     """
-    conv = functools.partial(CondConv, num_kernels=num_kernels, kernel_init=he_fan_out)
-    router = functools.partial(CondConvRouting, num_kernels=num_kernels)
-    return mobilenetv2(**{'conv': conv, 'router': router, 'dynamic_blocks': 6, 'classifier_conv': conv, **fields})
+    seams = condconv_seams(num_kernels)
+    return mobilenetv2(**{**seams, 'dynamic_blocks': 6, 'classifier_conv': seams['conv'], **fields})
 
 
 _WIDTHS = {'050': 0.5, '075': 0.75, '100': 1.0}

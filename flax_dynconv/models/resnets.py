@@ -2,9 +2,9 @@
 
 import functools
 
-from flax_dynconv.layers import CondConv, CondConvRouting, DynamicConv, ODConv
+from flax_dynconv.layers import DynamicConv, ODConv
 from flax_dynconv.models._construct import construct
-from flax_dynconv.models.network import he_fan_out
+from flax_dynconv.models._methods import condconv_seams
 from flax_dynconv.models.residual_blocks import BasicBlock, Bottleneck
 from flax_dynconv.models.resnet import ResNet
 
@@ -69,10 +69,8 @@ def condconv_resnet(depth, *, num_kernels=8, **fields):
     >>> condconv_resnet(50).dynamic_blocks
     3
     """
-    conv = functools.partial(CondConv, num_kernels=num_kernels, kernel_init=he_fan_out)
-    router = functools.partial(CondConvRouting, num_kernels=num_kernels)
-    settings = {'conv': conv, 'router': router, 'dynamic_blocks': 3, 'classifier_conv': conv}
-    return resnet(depth, **{**settings, **fields})
+    seams = condconv_seams(num_kernels)
+    return resnet(depth, **{**seams, 'dynamic_blocks': 3, 'classifier_conv': seams['conv'], **fields})
 
 
 # (method, constructor, depths, kernels): 'method_resnet{depth}_{kernels}x' of each combination is a published network
