@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+
 Batch = Mapping[str, Any]
 
 
@@ -33,13 +35,26 @@ class Task(Protocol):
         """Fresh variables of `model`."""
 
     def example(self) -> Batch:
-        """A batch of one example, all zeros: for shapes."""
+        """A batch of one example, all zeros: for shapes and dtypes."""
 
     def steps_per_epoch(self, batch_size: int) -> int:
         """Number of training batches in an epoch."""
 
-    def batches(self, split: str, batch_size: int, seed: int = 0, epoch: int = 0) -> Iterator[Batch]:
-        """One pass over `split`: 'train' is shuffled and augmented, a function of (seed, epoch); 'test' is fixed."""
+    def batches(
+        self,
+        split: str,
+        batch_size: int,
+        seed: int = 0,
+        epoch: int = 0,
+        start: int = 0,
+        rows: np.ndarray | None = None,
+    ) -> Iterator[Batch]:
+        """One pass over `split`: 'train' is shuffled and augmented, a function of (seed, epoch); 'test' is fixed.
+
+        `start` is the first batch of the pass that is wanted: what comes is what a whole pass gives from there on.
+        `rows` are the positions in a batch of `batch_size` that are wanted, in order (None: all), as each host reads
+        its own: an example depends on its position in the pass and never on who else is read.
+        """
 
     def inputs(self, batch: Batch) -> tuple:
         """Positional arguments of the model's call."""
@@ -53,7 +68,7 @@ class Task(Protocol):
     def summary(self, totals: Mapping[str, Any]) -> dict[str, float]:
         """The figures to report, from added-up metrics; 'loss' and the one named by `score` are among them."""
 
-    score: str  # the figure that names the quality of a model, e.g. 'accuracy'
+    score: str  # the figure that names the quality of a model, e.g. 'accuracy'; larger is better
 
     def picture(self, path: Path, trained: Mapping[str, Trained], batch_size: int) -> None:
         """Draw what was learned into a PNG."""
