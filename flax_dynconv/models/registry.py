@@ -61,7 +61,8 @@ def list_models(pattern='*'):
 def static_twin(name):
     """Name of the network of the same shape without dynamic convolutions; a static network is its own twin.
 
-    The networks that the DyNet paper made have other channels than their twins, from which it made them.
+    The networks that the DyNet paper made have other channels than their twins, from which it made them;
+    `dynet_resnet20` has the same.
 
     Raises ValueError if there is none.
 

@@ -87,3 +87,8 @@ RESNETS = {f'resnet{depth}': functools.partial(resnet, depth) for depth in sorte
     for depth in depths
     for kernels in counts
 }
+# For small images nothing is published. Here all blocks are dynamic and the classifier is not, so that the methods
+# differ in the convolutions of the blocks.
+RESNETS['condconv_resnet20_4x'] = functools.partial(
+    condconv_resnet, 20, num_kernels=4, dynamic_blocks=None, classifier_conv=None
+)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from flax_dynconv.models import count, create_model
+from flax_dynconv.models import count, create_model, static_twin
 
 IMAGE = jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32)
 
@@ -124,6 +124,31 @@ def test_torchvision_strides_cost_more():
 
 def test_cifar_resnet20_has_its_0_27_million_parameters():
     assert count(create_model('resnet20', num_classes=10), jnp.zeros((1, 32, 32, 3))).parameters == 272_474
+
+
+# Nine blocks read these channels, three of each width; two of them change it.
+INPUTS, OUTPUTS = (16, 16, 16, 16, 32, 32, 32, 64, 64), (16,) * 3 + (32,) * 3 + (64,) * 3
+BANK = sum(9 * (i * o + o * o) for i, o in zip(INPUTS, OUTPUTS, strict=True))
+
+
+@pytest.mark.parametrize(
+    ('name', 'added'),
+    [
+        # One routing for each block, a number per kernel.
+        ('condconv_resnet20_4x', 3 * BANK + sum(4 * (i + 1) for i in INPUTS)),
+        # Eight hidden units at least, then six coefficients for each output channel of both convolutions.
+        (
+            'dynet_resnet20',
+            5 * BANK + sum((i + 1 + 12 * o) * max(8, i // 4) + 12 * o for i, o in zip(INPUTS, OUTPUTS, strict=True)),
+        ),
+    ],
+)
+def test_cifar_networks_are_resnet20_with_dynamic_blocks(name, added):
+    image = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
+    static, dynamic = (count(create_model(n, num_classes=10), image) for n in ('resnet20', name))
+    assert dynamic.parameters - static.parameters == added
+    assert 1 < dynamic.multiply_adds / static.multiply_adds < 1.05
+    assert static_twin(name) == 'resnet20'
 
 
 def test_the_cost_depends_on_no_implementation():

@@ -110,8 +110,8 @@ def test_the_coefficients_of_a_block_are_predicted_once(name):
         head = shapes[block, 'routing', 'logits', 'kernel']
         assert head[1] == 6 * sum(widths)
         if 'resnet' in name:
-            assert shapes[block, 'routing', 'hidden', 'kernel'] == (inputs[block], inputs[block] // 4)
-            assert head[0] == inputs[block] // 4
+            assert shapes[block, 'routing', 'hidden', 'kernel'] == (inputs[block], max(8, inputs[block] // 4))
+            assert head[0] == max(8, inputs[block] // 4)
         else:  # MobileNetV3's first block has no expansion and the stem's 16 channels
             assert head[0] == inputs.get(block, 16)
 

@@ -28,7 +28,7 @@ def test_json_has_the_static_twins(capsys):
 @pytest.mark.parametrize(
     ('pattern', 'hint'),
     [
-        ('condconv_resnet', 'did you mean condconv_resnet18_8x, condconv_resnet50_8x?'),
+        ('condconv_resnet', 'did you mean condconv_resnet18_8x, condconv_resnet20_4x, condconv_resnet50_8x?'),
         ('*odconv_resnt18*', 'did you mean odconv_resnet18'),
         ('zzz', "no model matches 'zzz'\n"),
     ],
