@@ -1,15 +1,20 @@
-"""A whole run: a dynamic network and its static twin trained alike, compared, drawn and saved; and its reloading."""
+"""A whole run: one network, or a dynamic one and its static twin, trained alike, compared, drawn and saved."""
 
-import contextlib
 import dataclasses
+import json
 import statistics
 import time
 
 import jax
+import numpy as np
 
 from flax_dynconv.models import MODELS, count, create_model, static_twin
-from flax_dynconv.training import checkpoint, loop, report, run_folder, steps
+from flax_dynconv.training import loop, report, run_folder
+from flax_dynconv.training.checkpoints import Checkpoints
+from flax_dynconv.training.distributed import is_first
 from flax_dynconv.training.extras import require
+from flax_dynconv.training.monitoring.observer import Watcher
+from flax_dynconv.training.plan import Plan
 from flax_dynconv.training.settings import Settings
 from flax_dynconv.training.task import Trained
 from flax_dynconv.training.tasks import create_task
@@ -18,93 +23,162 @@ from flax_dynconv.training.tasks import create_task
 def prepare(settings):
     """The task of a run; raises here and now what would stop the run: an unknown name, a missing optional package."""
     require('matplotlib', 'draws the picture')
-    task = create_task(settings.task)
-    for name in (settings.model, *networks(settings.model).values()):
-        build(name, task, settings)
-    task.steps_per_epoch(settings.batch_size)
+    for name in networks(settings).values():
+        build(name, 10, settings)  # Before the data are looked at: a misspelt name should not wait for them.
+    task = create_task(settings)
+    task.steps_per_epoch(settings.images.batch_size)
     return task
 
 
-def run(settings, folder, observer=None):
-    """Train `settings.model` and its static twin, write `folder`, return what `results.json` holds.
+def needed_bytes(settings, task):
+    """What the checkpoints of a run take on the disk at their most, for each network: kept, best, and in the making."""
+    total = 0
+    for name in networks(settings).values():
+        shapes = Plan(build(name, task.num_outputs, settings), task, settings).shapes
+        size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
+        total += size * (settings.saving.keep + 2)
+    return total
 
-    `folder` comes from `run_folder.open_for_writing`. `observer(role, steps)` returns a context manager that gives
-    `(on_step, on_epoch)` for `loop.fit`. A static model is trained alone. Raises what `prepare` does, and
-    `loop.Diverged`: then there are no results, but the checkpoints of networks that were trained before.
+
+def run(settings, folder, observer=None, interruption=None, task=None):
+    """Train the network of `settings` (and its static twin), write `folder`, return what `results.json` holds.
+
+    `folder` comes from `run_folder`; a network of which it has checkpoints goes on from there. `observer` watches
+    (`monitoring.Observer`). Raises what `prepare` does, `loop.Diverged`, and `Interrupted` where `interruption` asks
+    for it: then there are no results, but checkpoints to go on from.
     """
-    task = prepare(settings)
+    task = prepare(settings) if task is None else task
+    observer = Watcher() if observer is None else observer
     started = time.perf_counter()
     results = {
-        'task': settings.task,
+        'task': task.name,
         'score': task.score,
         'seed': settings.seed,
-        'settings': dataclasses.asdict(settings),
+        'settings': settings.flat(),
+        'classes': list(getattr(task, 'classes', ())),
     }
-    trained, steps_in_all = {}, settings.epochs * task.steps_per_epoch(settings.batch_size)
-    for role, name in networks(settings.model).items():
-        model = build(name, task, settings)
-        watching = contextlib.nullcontext((None, None)) if observer is None else observer(role, steps_in_all)
-        with watching as (on_step, on_epoch):
-            state, history, compile_seconds = loop.fit(model, task, settings, on_step, on_epoch)
-        checkpoint.save(folder / run_folder.CHECKPOINTS / role, state)
-        trained[role] = Trained(name, model, state.variables, tuple(history))
-        cost = count(model, *task.inputs(task.example()))
-        results[role] = {
-            'model': name,
-            **{f'test_{figure}': value for figure, value in history[-1]['test'].items()},
-            'parameters': cost.parameters,
-            'multiply_adds': cost.multiply_adds,
-            'seconds_per_epoch': statistics.median(record['seconds'] for record in history),
-            'compile_seconds': compile_seconds,
-            'history': history,
-        }
-    task.picture(folder / run_folder.PICTURE, trained, settings.batch_size)
+    trained = {}
+    for role, name in networks(settings).items():
+        model = build(name, task.num_outputs, settings)
+        with Checkpoints(folder / run_folder.CHECKPOINTS / role, settings.saving.keep, task.score) as checkpoints:
+            fitted = loop.fit(
+                model,
+                task,
+                settings,
+                checkpoints=checkpoints,
+                observer=observer,
+                interruption=interruption,
+                role=role,
+            )
+        trained[role] = Trained(name, model, _on_host(fitted.state.evaluated), tuple(fitted.history))
+        results[role] = _summary(name, model, task, fitted)
+    if is_first():
+        task.picture(folder / run_folder.PICTURE, trained, settings.images.test_batch_size)
     results |= {
+        'bad_images': dict(getattr(task, 'bad_images', {})),
         'seconds': time.perf_counter() - started,
         'devices': [str(device) for device in jax.devices()],
+        'processes': jax.process_count(),
         'versions': report.versions(),
     }
-    run_folder.write_results(folder, results)
+    if is_first():
+        run_folder.write_results(folder, results)
     return results
 
 
-def evaluate(folder):
-    """Reload each network of a finished run and test it again: {role: {'recorded': ..., 'reloaded': ...}}.
+def restored(folder, which='newest'):
+    """The networks of a finished run as they were trained: {role: (plan, state, recorded summary)}.
 
-    Both are the task's summaries; they are equal to the last bit on the machine and versions that trained. Raises
-    FileNotFoundError or ValueError for a folder without a usable run.
+    `which` is 'newest', 'best' or a step. Raises FileNotFoundError or ValueError for a folder without a usable run.
     """
     results = run_folder.read_results(folder)
     try:
-        settings = Settings(**results['settings'])
+        settings = Settings.from_json(results['settings'])
         recorded = {
             role: (results[role]['model'], results[role]['history'][-1]['test']) for role in report.roles(results)
         }
-    except (KeyError, TypeError, IndexError) as error:
+    except (KeyError, TypeError, IndexError, ValueError) as error:
         raise ValueError(f'{folder}/{run_folder.RESULTS} was not written by a training run: {error!r}') from error
     if not recorded:
         raise ValueError(f'{folder}/{run_folder.RESULTS} was not written by a training run: it names no network')
-    task = create_task(settings.task)
-    figures = {}
+    task, found = create_task(settings), {}
     for role, (name, summary) in recorded.items():
-        model = build(name, task, settings)
-        template = jax.eval_shape(lambda model=model: loop.initial_state(model, task, settings))
-        state = checkpoint.restore(folder / run_folder.CHECKPOINTS / role, template)
-        again = loop.evaluate(task, steps.eval_step(model, task), state.variables, settings.batch_size)
-        figures[role] = {'model': name, 'recorded': summary, 'reloaded': again}
+        plan = Plan(build(name, task.num_outputs, settings), task, settings)
+        path = folder / run_folder.CHECKPOINTS / role
+        if not path.is_dir():
+            raise FileNotFoundError(f'there is no checkpoint at {path}')
+        with Checkpoints(path, settings.saving.keep, task.score) as checkpoints:
+            state, _ = checkpoints.restore(which, plan.shapes)
+        found[role] = (plan, state, summary)
+    return found
+
+
+def evaluate(folder, which='newest'):
+    """Reload each network of a finished run and test it again: {role: {'recorded': ..., 'reloaded': ...}}.
+
+    Both are the task's summaries; they are equal to the last bit on the machine and versions that trained.
+    """
+    figures = {}
+    for role, (plan, state, summary) in restored(folder, which).items():
+        name = networks(plan.settings).get(role)
+        figures[role] = {'model': name, 'recorded': summary, 'reloaded': loop.evaluate(plan, state.evaluated)}
     return figures
 
 
-def networks(name):
-    """Role and registry name of each network to train: the dynamic one and its static twin, or a static one alone.
+def networks(settings):
+    """Role and registry name of each network to train: the dynamic one and, if asked for, its static twin.
 
-    >>> networks('odconv_resnet8_4x')
+    >>> networks(Settings())
     {'dynamic': 'odconv_resnet8_4x', 'static': 'resnet8'}
     """
-    twin = static_twin(name) if name in MODELS else name
-    return {'static': name} if twin == name else {'dynamic': name, 'static': twin}
+    name = settings.network.model
+    twin = static_twin(name) if name in MODELS and _has_twin(name) else None
+    if twin == name:
+        return {'static': name}
+    return {'dynamic': name} | ({'static': twin} if settings.twin and twin else {})
 
 
-def build(name, task, settings):
-    """The network called `name` for `task`, at the width of `settings`."""
-    return create_model(name, num_classes=task.num_outputs, width=settings.width)
+def build(name, num_outputs, settings):
+    """The network called `name` with the arguments of `settings`; a static one is not given those of its method."""
+    network = settings.network
+    arguments = json.loads(network.arguments)
+    shared = {field: getattr(network, field) for field in ('width', 'dropout', 'drop_path', 'remat')}
+    dtype = None if network.dtype == 'float32' else network.dtype
+    if name != network.model:
+        twin = create_model(name, num_classes=num_outputs, dtype=dtype, **shared)
+        fields = {field.name for field in dataclasses.fields(twin)}
+        return twin.clone(**{name: value for name, value in arguments.items() if name in fields})
+    if network.num_kernels is not None:
+        arguments['num_kernels'] = network.num_kernels
+    return create_model(name, num_classes=num_outputs, dtype=dtype, **shared, **arguments)
+
+
+def _has_twin(name):
+    try:
+        static_twin(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _on_host(variables):
+    """The arrays of a state, gathered; every process must take part."""
+    leaf = jax.tree.leaves(variables)[0]
+    whole = jax.sharding.NamedSharding(leaf.sharding.mesh, jax.sharding.PartitionSpec())
+    gathered = jax.jit(lambda tree: tree, out_shardings=whole)(variables)
+    return jax.tree.map(np.asarray, gathered)
+
+
+def _summary(name, model, task, fitted):
+    cost = count(model, *jax.eval_shape(task.inputs, task.example()))
+    last = fitted.history[-1]
+    return {
+        'model': name,
+        **{f'test_{figure}': value for figure, value in last['test'].items()},
+        'best': max(record['test'][task.score] for record in fitted.history),
+        'parameters': cost.parameters,
+        'multiply_adds': cost.multiply_adds,
+        'seconds_per_epoch': statistics.median(record['seconds'] for record in fitted.history),
+        'compile_seconds': fitted.compile_seconds,
+        'history': fitted.history,
+    }

@@ -1,0 +1,86 @@
+"""Several processes as one program: how they find each other, who writes, and how they agree."""
+
+import os
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+# What a cluster sets for each of several processes; JAX's own detection reads the rest from it.
+_SIGNS = ('JAX_COORDINATOR_ADDRESS', 'OMPI_MCA_orte_hnp_uri', 'OMPI_MCA_PRRTE_HNP_URI')
+
+
+def initialize(parallel):
+    """Start `jax.distributed` as the settings (`settings.Parallel`) say; call it before any array is made.
+
+    With addresses, they are used. Without, 'on' leaves it to JAX, which knows SLURM, Open MPI, Kubernetes and Cloud
+    TPU; 'auto' does so only where the environment names a coordinator, several SLURM tasks or several TPU hosts.
+    Returns whether there are several processes. Raises ValueError for addresses that are incomplete.
+    """
+    given = (parallel.coordinator, parallel.num_processes, parallel.process_id)
+    if parallel.distributed == 'off':
+        return False
+    if any(value is not None for value in given):
+        if None in given:
+            raise ValueError(
+                'coordinator, num_processes and process_id must be given together, got '
+                f'coordinator={given[0]!r}, num_processes={given[1]}, process_id={given[2]}'
+            )
+        if given[2] >= given[1]:
+            raise ValueError(f'process_id must be below num_processes = {given[1]}, got {given[2]}')
+        jax.distributed.initialize(*given)
+    elif parallel.distributed == 'on' or _in_a_cluster(os.environ):
+        jax.distributed.initialize()
+    return jax.process_count() > 1
+
+
+def _in_a_cluster(environment):
+    several_tasks = int(environment.get('SLURM_NTASKS', environment.get('SLURM_NPROCS', '1')) or 1) > 1
+    inside_a_task = 'SLURM_PROCID' in environment
+    hosts = environment.get('TPU_WORKER_HOSTNAMES', '').split(',')
+    return (
+        any(environment.get(sign) for sign in _SIGNS)
+        or (several_tasks and inside_a_task)
+        or len([host for host in hosts if host]) > 1
+    )
+
+
+def is_first():
+    """Whether this process writes files and lines: the first of all."""
+    return jax.process_index() == 0
+
+
+class Agreement:
+    """Whether any process wants something, known to all: the answers are the same on each.
+
+    All processes must ask equally often. In one process the answer is the wish.
+    """
+
+    def __init__(self):
+        self._sum, self._pending = None, None
+        if jax.process_count() > 1:
+            devices = [
+                next(device for device in jax.devices() if device.process_index == process)
+                for process in range(jax.process_count())
+            ]
+            mesh = Mesh(np.array(devices), ('process',))
+            self._split = NamedSharding(mesh, PartitionSpec('process'))
+            self._sum = jax.jit(lambda wishes: wishes.sum(), out_shardings=NamedSharding(mesh, PartitionSpec()))
+
+    def ask(self, wish):
+        """Whether any process's `wish` is true; waits for all."""
+        if self._sum is None:
+            return bool(wish)
+        return int(self._send(wish)) > 0
+
+    def ask_ahead(self, wish):
+        """The answer to the wishes of the call before this one, which needs no waiting; False at first."""
+        if self._sum is None:
+            return bool(wish)
+        answer, self._pending = self._pending, self._send(wish)
+        return answer is not None and int(answer) > 0
+
+    def _send(self, wish):
+        shape = (jax.process_count(),)
+        wishes = jax.make_array_from_callback(shape, self._split, lambda index: np.array([bool(wish)], np.int32))
+        return self._sum(wishes)
