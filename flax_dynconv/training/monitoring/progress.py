@@ -109,13 +109,16 @@ class ProgressBar(Watcher):
 
 
 def clock_time(end, now):
-    """Local time of day of `end`, with the date when that is not today; both in seconds since the epoch.
+    """Local time of `end`: with the day of the week if that is not today, only the date if it is a week away.
 
-    >>> len(clock_time(3600.0, 3600.0)), len(clock_time(7 * 86400.0, 0.0))
-    (5, 12)
+    Both are in seconds since the epoch.
+
+    >>> len(clock_time(3600.0, 3600.0)), len(clock_time(3 * 86400.0, 0.0)), len(clock_time(9 * 86400.0, 0.0))
+    (5, 9, 6)
     """
     end, now = datetime.fromtimestamp(end), datetime.fromtimestamp(now)
-    return end.strftime('%H:%M' if end.date() == now.date() else '%b %d %H:%M')
+    days = (end.date() - now.date()).days
+    return end.strftime('%H:%M' if days == 0 else '%a %H:%M' if days < 7 else '%b %d')
 
 
 def _columns():

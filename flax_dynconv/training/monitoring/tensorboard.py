@@ -23,8 +23,11 @@ class TensorBoard(Watcher):
     def started(self, role, step, steps, steps_per_epoch, batch_size):
         """Open the events of the network."""
         self.closed()
-        # With a step of 0, what an earlier run left in the folder is hidden.
-        self._writer = self._library.SummaryWriter(str(self._folder / role), purge_step=step)
+        # With a step of 0, what an earlier run left in the folder is hidden. Names hold seconds and the suffix: a quick
+        # restart must not write over a file.
+        self._writer = self._library.SummaryWriter(
+            str(self._folder / role), purge_step=step, filename_suffix=f'.step{step:09}'
+        )
         self._per_epoch, self._step = steps_per_epoch, step
 
     def stepped(self, step, figures):
