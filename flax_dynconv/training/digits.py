@@ -9,7 +9,7 @@ TEST_FRACTION = 0.25
 SPLIT_SEED = 0  # the held-out scans are the same in every run, whatever the run's own seed
 
 
-def digits():
+def digits(label_smoothing=0.0):
     """The digits as a classification task: 1,347 training and 450 held-out scans, stratified by class.
 
     Pixels are standardised by mean and deviation of the training scans; training scans are shifted by up to one pixel
@@ -32,6 +32,7 @@ def digits():
         {'train': labels[train], 'test': labels[test]},
         num_outputs=10,
         augment=shift,
+        label_smoothing=label_smoothing,
     )
 
 

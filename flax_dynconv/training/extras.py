@@ -2,6 +2,10 @@
 
 import importlib
 
+# Packages whose modules have other names, and extras other than 'train'.
+_PACKAGES = {'sklearn': 'scikit-learn', 'PIL': 'pillow', 'tensorflow_datasets': 'tensorflow-datasets'}
+_EXTRAS = {'datasets': 'huggingface', 'tensorflow_datasets': 'tfds'}
+
 
 def require(module, purpose):
     """The module of that name; ImportError says what for and which extra brings it.
@@ -12,8 +16,9 @@ def require(module, purpose):
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        package = {'sklearn': 'scikit-learn'}.get(module.split('.')[0], module.split('.')[0])
+        top = module.split('.')[0]
+        package, extra = _PACKAGES.get(top, top), _EXTRAS.get(top, 'train')
         raise ImportError(
-            f"{package} is not installed; it {purpose} and comes with the 'train' extra: "
-            "pip install 'flax-dynconv[train]' (in a checkout: pip install '.[train]')"
+            f"{package} is not installed; it {purpose} and comes with the '{extra}' extra: "
+            f"pip install 'flax-dynconv[{extra}]' (in a checkout: pip install '.[{extra}]')"
         ) from error

@@ -65,7 +65,7 @@ class Images:
     """The images and how they are read."""
 
     data: str = 'digits'
-    """digits, or a folder, .zip or .tar with train/CLASS/IMAGE and val/ or test/, arrayrecord:DIR, hf:NAME, tfds:NAME"""
+    """digits, a folder, .zip or .tar with train/CLASS/IMAGE and val/ or test/, arrayrecord:DIR, hf:NAME or tfds:NAME"""
     batch_size: int = 32
     """images per step, on all devices and hosts together"""
     evaluation_batch_size: int | None = None
@@ -76,6 +76,10 @@ class Images:
     """pixels of the shorter side before the central crop of an evaluation (default: as published)"""
     interpolation: Literal['bilinear', 'bicubic'] | None = None
     """PIL's filter (default: as published)"""
+    mean: tuple[float, float, float] | None = None
+    """of red, green and blue, from 0 to 1: what is subtracted (default: as published)"""
+    std: tuple[float, float, float] | None = None
+    """of red, green and blue: what the difference is divided by (default: as published)"""
     reader_threads: int = 4
     """threads that read and decode, on each host"""
     reader_processes: int = 0
@@ -84,7 +88,7 @@ class Images:
     def __post_init__(self):
         # Batch norm of a single example is its bias.
         _check(self, batch_size=(2, INF), evaluation_batch_size=(1, INF), image_size=(1, INF), resize=(1, INF))
-        _check(self, reader_threads=(1, INF), reader_processes=(0, INF))
+        _check(self, reader_threads=(1, INF), reader_processes=(0, INF), mean=(0, 1), std=(1e-6, INF))
 
     @property
     def test_batch_size(self):
