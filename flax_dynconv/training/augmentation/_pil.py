@@ -1,4 +1,4 @@
-"""PIL's modules, or an error that says which extra brings them; and what all transforms ask of an image."""
+"""PIL's modules, or an error that says which extra brings them; scaling, and what all transforms ask of an image."""
 
 import numpy as np
 
@@ -33,6 +33,17 @@ def check_image(image):
             f"image must have mode 'L' or 'RGB' and at least one pixel, got mode {image.mode!r}, "
             f'{image.width} x {image.height} pixels'
         )
+
+
+def scaled(image, width, height, interpolation):
+    """PIL `image` with `width` x `height` pixels: scaled along the width, then along the height, each to whole levels.
+
+    In two calls, because the order decides where bicubic is clipped, and PIL's own differs between its versions.
+
+    >>> scaled(Image.new('L', (3, 2)), 6, 5, 'bicubic').size
+    (6, 5)
+    """
+    return image.resize((width, image.height), FILTERS[interpolation]).resize((width, height), FILTERS[interpolation])
 
 
 def pixels(image):

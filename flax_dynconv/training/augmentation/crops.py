@@ -2,7 +2,7 @@
 
 import math
 
-from flax_dynconv.training.augmentation._pil import FILTERS
+from flax_dynconv.training.augmentation._pil import scaled
 
 ATTEMPTS = 10
 
@@ -44,9 +44,9 @@ def random_resized_crop(image, generator, size, scale, ratio, interpolation):
     (24, 24)
     """
     left, top, width, height = random_box(*image.size, scale, ratio, generator)
-    # Cropped before it is scaled, as in torchvision: with `resize(box=...)` PIL's filters would look past the edge.
+    # Cropped before it is scaled, as in torchvision: given a box, PIL's filters look past its edge.
     part = image.crop((left, top, left + width, top + height))
-    return part.resize((size, size), FILTERS[interpolation])
+    return scaled(part, size, size, interpolation)
 
 
 def padded_crop(image, generator, padding):

@@ -2,7 +2,7 @@
 
 import functools
 
-from flax_dynconv.training.augmentation._pil import FILTERS, check_filter, check_image, check_sizes, pixels
+from flax_dynconv.training.augmentation._pil import FILTERS, check_filter, check_image, check_sizes, pixels, scaled
 
 # Beyond this ratio of the sides nearly all of the scaled image would be thrown away, and one bad file (1 x 30000
 # pixels) could take the memory of a host.
@@ -20,18 +20,20 @@ def central_crop(image, size, resize, interpolation):
     >>> central_crop(Image.new('RGB', (500, 375)), 224, 256, 'bilinear').size
     (224, 224)
 
-    Source: torchvision's Resize and CenterCrop, whose results it gives exactly.
+    Source: torchvision's Resize and CenterCrop of PIL images, with which it agrees exactly where PIL scales along the
+    width first; PIL 13 does so for most shapes only.
     """
     width, height = image.size
     shorter = min(width, height)
     new_width, new_height = resize * width // shorter, resize * height // shorter
     left, top = round((new_width - size) / 2), round((new_height - size) / 2)
-    if max(width, height) > _LONG * shorter:
-        across, down = width / new_width, height / new_height
-        box = (left * across, top * down, (left + size) * across, (top + size) * down)
-        return image.resize((size, size), FILTERS[interpolation], box=box)
-    scaled = image.resize((new_width, new_height), FILTERS[interpolation])
-    return scaled.crop((left, top, left + size, top + size))
+    if max(width, height) <= _LONG * shorter:
+        return scaled(image, new_width, new_height, interpolation).crop((left, top, left + size, top + size))
+    across, down = width / new_width, height / new_height
+    columns = (left * across, 0, min((left + size) * across, width), height)
+    rows = (0, top * down, size, min((top + size) * down, height))
+    narrow = image.resize((size, height), FILTERS[interpolation], box=columns)
+    return narrow.resize((size, size), FILTERS[interpolation], box=rows)
 
 
 def check_geometry(size, resize, interpolation):

@@ -37,8 +37,12 @@ def rotate(image, level, sign, resample):
 
 
 def posterize(image, level, sign, resample):
-    """The highest 4 down to 0 bits of each level are kept: 4 - floor(4 level); at level 0 four bits are lost too."""
-    return ImageOps.posterize(image, 4 - int(4 * level))
+    """The highest 4 down to 0 bits of each level are kept: 4 - floor(4 level); at level 0 four bits are lost too.
+
+    Not by `ImageOps.posterize`, which since PIL 13 refuses to keep none.
+    """
+    kept = 4 - int(4 * level)
+    return image.point([x >> (8 - kept) << (8 - kept) for x in range(256)] * len(image.getbands()))
 
 
 def solarize(image, level, sign, resample):
