@@ -139,7 +139,7 @@ def cycles(text):
     for line in text.splitlines():
         opened = re.match(r'(?:ENTRY )?%?([\w.-]+) \(.*\{$', line)
         if opened:
-            name = ('ENTRY' if line.startswith('ENTRY') else opened[1])
+            name = 'ENTRY' if line.startswith('ENTRY') else opened[1]
         elif name:
             computations[name].append(line)
 

@@ -148,8 +148,10 @@ class _Run:
                 f'norm {figures["gradient_norm"]:.4g}); try a lower learning rate, --clip-norm or --nonfinite skip'
             )
         else:
-            self.observer.said(f'{self.role}: step {step} is skipped, its loss is {figures["loss"]}, its gradient norm '
-                               f'{figures["gradient_norm"]}')
+            self.observer.said(
+                f'{self.role}: step {step} is skipped, its loss is {figures["loss"]}, its gradient norm '
+                f'{figures["gradient_norm"]}'
+            )
         self.observer.stepped(step, figures)
 
     def _record(self, summary):
@@ -194,5 +196,3 @@ class _Run:
         if self.checkpoints is not None:
             self.checkpoints.wait()
         raise Interrupted(asked, self._step())
-
-

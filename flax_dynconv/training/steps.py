@@ -121,7 +121,7 @@ def train_step(
         grads, statistics, metrics, figures = accumulated(whole(state.params), rest, batch, state.key())
         if placement is not None:
             grads = lax.with_sharding_constraint(grads, placement.state({'params': grads})['params'])
-        norm = optax.global_norm(grads).astype(jnp.float32)
+        norm = jnp.sqrt(sum(jnp.sum(jnp.square(leaf.astype(jnp.float32))) for leaf in jax.tree.leaves(grads)))
         finite = jnp.isfinite(figures['loss']) & jnp.isfinite(norm)
         changes, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, changes)

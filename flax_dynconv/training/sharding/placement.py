@@ -37,7 +37,8 @@ class Placement:
             raise ValueError(f'sharding must be one of {sorted(PRESETS)}, got {name!r}')
         devices = jax.devices() if devices is None else list(devices)
         if sizes is None:
-            sizes = PRESETS[name].mesh(len(devices), bank_sizes(labels or {}, params or {}))
+            kernels = bank_sizes(labels, params) if labels and params else []
+            sizes = PRESETS[name].mesh(len(devices), kernels)
         return cls(make_mesh(sizes, devices), PRESETS[name].rules(labels or {}, least))
 
     def state(self, tree):
@@ -83,6 +84,8 @@ class Placement:
     def replicated(self, tree):
         """The tree whole on every device; every process gives the same values."""
         return jax.tree.map(
-            lambda leaf: jax.make_array_from_callback(np.shape(leaf), self.whole, lambda index: np.asarray(leaf)[index]),
+            lambda leaf: jax.make_array_from_callback(
+                np.shape(leaf), self.whole, lambda index: np.asarray(leaf)[index]
+            ),
             tree,
         )
