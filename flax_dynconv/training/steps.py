@@ -167,8 +167,7 @@ def jitted(train, test, placement, state):
     def gathered(variables, batch):
         return test(lax.with_sharding_constraint(variables, placement.whole), batch)
 
-    test = jax.jit(gathered, in_shardings=(variables, placement.split), out_shardings=placement.whole)
-    return train, test
+    return train, jax.jit(gathered, in_shardings=(variables, placement.split), out_shardings=placement.whole)
 
 
 def _parts(array, count, placement):
