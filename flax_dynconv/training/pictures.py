@@ -7,19 +7,23 @@ from flax_dynconv.training.extras import require
 
 COLOURS = {'dynamic': '#c1440e', 'static': '#2b6c99'}
 MOST_COLUMNS = 6
+# More rows than that cannot be told apart, and a row for each class costs a pass over the test images.
+MOST_CLASSES = 20
 
 
 def draw(path, task, trained, batch_size):
     """Write a PNG: above the learning curves of `trained` (role -> `Trained`), below the attention of the dynamic one.
 
-    Raises ImportError without matplotlib.
+    The attention is left out where there are more than 20 classes. Raises ImportError without matplotlib.
     """
     require('matplotlib', 'draws the picture')
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     dynamic = trained.get('dynamic')
-    attention = {} if dynamic is None else class_attention(task, dynamic.model, dynamic.variables, batch_size)
+    attention = {}
+    if dynamic is not None and task.num_outputs <= MOST_CLASSES:
+        attention = class_attention(task, dynamic.model, dynamic.variables, batch_size)
     columns = min(MOST_COLUMNS, max(3, len(attention)))
     rows = -(-len(attention) // columns)
     figure = Figure(figsize=(13.6, 4.2 + 3.1 * rows), layout='constrained')

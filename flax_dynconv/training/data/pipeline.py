@@ -45,7 +45,8 @@ def _assembled(dataset, part, on_bad):
                 piece, bad = next(pieces)
                 on_bad(bad)
                 arrays.append(piece)
-            yield {name: np.concatenate([piece[name] for piece in arrays]) for name in arrays[0]}
+            # A copy in any case: arrays from another process are shared memory that ends with them.
+            yield {name: np.concatenate([np.asarray(piece[name]) for piece in arrays]) for name in arrays[0]}
     finally:
         pieces.close()
 
