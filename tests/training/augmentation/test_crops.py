@@ -31,6 +31,15 @@ def test_laws_of_area_shape_and_place():
     assert np.abs(correlations).max() < 4 / math.sqrt(3000)
 
 
+def test_every_place_is_equally_likely_to_the_last_row_and_column():
+    """A quarter of 6 x 8 pixels has the sides 4 and 3, and five times four places."""
+    left, top, width, height = boxes(8, 6, (0.25, 0.25), (4 / 3, 4 / 3))
+    assert (width == 4).all() and (height == 3).all()
+    counts = np.bincount((left * 4 + top).astype(int), minlength=20)
+    # Chi-squared with 19 degrees of freedom: mean 19, standard deviation 6.2.
+    assert len(counts) == 20 and ((counts - 150) ** 2 / 150).sum() < 19 + 4 * 6.2
+
+
 def test_a_draw_that_does_not_fit_is_made_again():
     """Mean area and mean shape of accepted draws, for a photograph, against a rejection of 400,000 draws at once."""
     rng = np.random.default_rng(1)

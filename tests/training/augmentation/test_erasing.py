@@ -28,6 +28,12 @@ def test_laws_of_area_and_shape():
         assert_follows((start + np.random.default_rng(2).random(3000)) / (room + 1), uniform(0, 1))
 
 
+def test_the_last_row_and_column_are_erased_too():
+    generator = np.random.default_rng(0)
+    top, left, height, width = np.array([erased_box(6, 8, generator) for _ in range(500)]).T
+    assert (top.min(), left.min(), (top + height).max(), (left + width).max()) == (0, 0, 6, 8)
+
+
 @pytest.mark.parametrize('channels', [1, 3])
 def test_one_rectangle_of_noise_and_nothing_else(channels):
     image = np.full((40, 50, channels), 99, np.uint8)
@@ -50,8 +56,7 @@ def test_one_rectangle_of_noise_and_nothing_else(channels):
 def test_all_levels_of_the_noise_are_equally_likely():
     generator = np.random.default_rng(0)
     samples = []
-    for _ in range(20):
-        # 256 cannot be in the image, so that all that changes is noise.
+    for _ in range(100):
         image = np.full((60, 60, 3), 7, np.uint8)
         result = random_erasing(image, generator, 1.0)
         rows, columns = np.nonzero((result != 7).any(-1))
