@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from flax_dynconv.training.digits import digits, shift
+from flax_dynconv.training.settings import Settings
 from flax_dynconv.training.tasks import create_task
 
 
@@ -53,6 +54,20 @@ def test_training_batches_are_a_function_of_seed_and_epoch(task):
     assert not np.array_equal(again['image'], other_seed['image'])
 
 
+@pytest.mark.parametrize('split', ['train', 'test'])
+def test_parts_of_a_pass_are_those_of_the_whole(task, split):
+    whole = list(task.batches(split, 64, 3, 5))
+    for start in (1, 5, len(whole)):
+        tail = list(task.batches(split, 64, 3, 5, start=start))
+        assert len(tail) == len(whole) - start
+        for one, other in zip(whole[start:], tail, strict=True):
+            np.testing.assert_array_equal(one['image'], other['image'])
+    halves = [task.batches(split, 64, 3, 5, rows=rows) for rows in np.arange(64).reshape(2, -1)]
+    for one, *parts in zip(whole, *halves, strict=True):
+        for name in one:
+            np.testing.assert_array_equal(one[name], np.concatenate([part[name] for part in parts]))
+
+
 def test_an_epoch_shows_no_scan_twice(task):
     task = digits()
     task.augment = None
@@ -93,8 +108,33 @@ def test_mistakes_are_named(task):
         next(iter(task.batches('train', 2000)))
     with pytest.raises(ValueError, match=r"split must be one of \['test', 'train'\], got 'validation'"):
         task.batches('validation', 8)
-    with pytest.raises(ValueError, match=r"task must be one of \['digits'\], got 'letters'"):
-        create_task('letters')
+    with pytest.raises(ValueError, match=r'start must be from 0 to 21, the batches of a pass, got 22'):
+        task.batches('train', 64, start=22)
+    with pytest.raises(ValueError, match=r'rows must be from 0 to 63, got 0 to 64'):
+        task.batches('test', 64, rows=[0, 64])
+
+
+@pytest.mark.parametrize(
+    ('settings', 'listed'),
+    [
+        ({'flip': 0.5}, 'flip=0.5'),
+        ({'crop': 'padded', 'mixup': 0.2}, "crop='padded', mixup=0.2"),
+        ({'image_size': 32, 'std': (1.0, 1.0, 1.0)}, 'image_size=32, std='),
+    ],
+)
+def test_other_augmentation_than_the_shift_is_refused(settings, listed):
+    with pytest.raises(ValueError, match=f'settings must leave that as it is, got {listed}'):
+        create_task(Settings().updated(**settings))
+
+
+def test_label_smoothing_is_for_digits_too(task):
+    smoothed = create_task(Settings().updated(label_smoothing=0.1))
+    logits = jnp.asarray(np.random.default_rng(0).standard_normal((1, 10)), jnp.float32)
+    batch = {'label': np.array([4]), 'mask': np.ones(1, np.float32)}
+    logs = np.asarray(logits - np.log(np.exp(logits).sum()))[0]
+    assert float(smoothed.loss(logits, batch)) == pytest.approx(-0.9 * logs[4] - 0.1 * logs.mean(), rel=1e-5)
+    # The figures are those of the labels themselves.
+    assert smoothed.summary(smoothed.metrics(logits, batch)) == task.summary(task.metrics(logits, batch))
 
 
 def test_a_missing_extra_is_said(monkeypatch):
