@@ -1,12 +1,11 @@
 """Training states on disk: written by orbax while training goes on, compared with their fingerprints when read."""
 
+import math
 from pathlib import Path
 
-import jax
-
-from flax_dynconv.training import agreement, checkpoint_record
+from flax_dynconv.training import agreement, checkpoint_arrays, checkpoint_record
 from flax_dynconv.training.checkpoint_record import Damaged
-from flax_dynconv.training.fingerprint import fingerprint, named_leaves
+from flax_dynconv.training.fingerprint import named_leaves
 
 STATE, PROGRESS = 'state', 'progress'
 
@@ -55,6 +54,7 @@ class Checkpoints:
         """
         import orbax.checkpoint as ocp
 
+        score = None if score is None or math.isnan(score) else float(score)
         record = checkpoint_record.describe(state, progress, score)
         self.wait()
         self._saving = step
@@ -67,10 +67,8 @@ class Checkpoints:
                     return
                 manager.delete(step)
                 self._damaged.discard(step)
-            # Orbax refuses arrays without elements; the record has their shapes.
-            arrays = {name: leaf for name, leaf in named_leaves(state).items() if leaf.size}
             args = {
-                STATE: ocp.args.StandardSave(arrays),
+                STATE: ocp.args.StandardSave(checkpoint_arrays.not_empty(named_leaves(state))),
                 PROGRESS: ocp.args.JsonSave(checkpoint_record.signed(record)),
             }
             manager.save(step, args=ocp.args.Composite(**args), force=True)
@@ -167,34 +165,10 @@ class Checkpoints:
         return sorted(ocp.utils.checkpoint_steps(self.folder)) if self.folder.is_dir() else []
 
     def _read(self, step, template):
-        import orbax.checkpoint as ocp
-
         place = self._place(step)
         record = agreement.from_first(lambda: checkpoint_record.read(place / PROGRESS))
         checkpoint_record.check_same_network(place / PROGRESS, record, template)
-        abstract = {name: _on_a_device(leaf) for name, leaf in named_leaves(template).items()}
-        arrays, reason = None, None
-        try:
-            # The handler and not the manager: it has no barrier, which a process that fails would never reach.
-            arrays = ocp.StandardCheckpointHandler().restore(
-                place / STATE,
-                args=ocp.args.StandardRestore({name: leaf for name, leaf in abstract.items() if leaf.size}),
-            )
-        except (jax.errors.JaxRuntimeError, MemoryError):
-            raise  # The machine's fault.
-        except Exception as error:
-            reason = f'{type(error).__name__}: {error}'
-        if (reason := agreement.first_not_none(reason)) is not None:
-            raise Damaged(f'{place} is damaged ({" ".join(reason.split())[:500]})')
-        leaves = [arrays[name] if leaf.size else _empty(leaf) for name, leaf in abstract.items()]
-        state = jax.tree.unflatten(jax.tree.structure(template), leaves)
-        changed = [name for name, print in fingerprint(state).items() if print != record['arrays'][name][2]]
-        if changed:
-            raise Damaged(
-                f'{place} is damaged (the bits of {len(changed)} arrays are not those that were saved, {changed[0]!r} '
-                'is the first of them)'
-            )
-        return state, record['progress']
+        return checkpoint_arrays.read(place / STATE, template, record), record['progress']
 
     def _read_scores(self, steps):
         def read():
@@ -210,31 +184,18 @@ class Checkpoints:
 
     def _same_arrays(self, step, arrays):
         try:
-            return (
-                agreement.from_first(lambda: checkpoint_record.read(self._place(step) / PROGRESS)['arrays']) == arrays
-            )
+            record = agreement.from_first(lambda: checkpoint_record.read(self._place(step) / PROGRESS))
         except Damaged:
             return False
+        return record['arrays'] == arrays
 
     def _failed(self, error):
         return SaveFailed(
-            f'the checkpoint of step {self._saving} could not be written to {self.folder}: '
-            f'{" ".join(str(error).split())[:500]}; the checkpoints before it are complete'
+            f'the checkpoint of step {self._saving} could not be written to {self.folder} '
+            f'({checkpoint_arrays.reason(error)}); those before it are complete: make room and go on with --resume'
         )
 
 
 def _best(scores):
     """The step with the largest score, the latest of equals."""
     return max(scores, key=lambda step: (scores[step], step))
-
-
-def _on_a_device(leaf):
-    """The shape with a sharding: without one, orbax would want the devices that saved it."""
-    if getattr(leaf, 'sharding', None) is not None:
-        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
-    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device)
-
-
-def _empty(leaf):
-    return jax.jit(lambda: jax.numpy.zeros(leaf.shape, leaf.dtype), out_shardings=leaf.sharding)()
