@@ -6,6 +6,7 @@ import sys
 
 COMMANDS = {
     'train': 'flax_dynconv.training.train_cli',
+    'recipes': 'flax_dynconv.training.recipes_cli',
     'evaluate': 'flax_dynconv.training.evaluate_cli',
     'verify': 'flax_dynconv.convert.verify_cli',
     'models': 'flax_dynconv.models.models_cli',

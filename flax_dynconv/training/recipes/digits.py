@@ -1,0 +1,20 @@
+"""The default run: scans of digits on two cores, in minutes.
+
+Paper: none; ODConv's smallest network beside its static twin on the 1,797 scans that come with scikit-learn.
+Expected: see `Recipe.expected`.
+Command: `flax-dynconv train`.
+"""
+
+from flax_dynconv.training.recipes.recipe import Recipe
+from flax_dynconv.training.settings import Settings
+
+RECIPES = (
+    Recipe(
+        name='digits',
+        paper="none: a first run; images of Alpaydin and Kaynak (1998), as scikit-learn's load_digits has them",
+        expected='TODO',
+        command='flax-dynconv train',
+        settings=Settings(),
+        notes=('These are the defaults of the command.',),
+    ),
+)

@@ -1,0 +1,151 @@
+"""The flags of `flax-dynconv train`: the fields of the settings by their own names, on top of a recipe or a run."""
+
+import argparse
+import contextlib
+import dataclasses
+import difflib
+import io
+import itertools
+import re
+
+from flax_dynconv.training import run_folder
+from flax_dynconv.training.extras import require
+from flax_dynconv.training.recipes import find_recipe
+from flax_dynconv.training.settings import Parallel, Saving, Settings
+
+_DESCRIPTION = (
+    'Train a network, and with it its static twin if it is dynamic, on images; by default on digits, in minutes. '
+    '`flax-dynconv recipes` lists published trainings for --recipe.'
+)
+# Where a run is, not what it is: a resumed run may be told otherwise, and is not told by the run before.
+_LAUNCH = ('distributed', 'coordinator', 'num_processes', 'process_id')
+# What may change in a resumed run: nothing that is computed depends on it, but for updates that are no numbers.
+CHANGEABLE = (
+    {field.name for record in (Parallel, Saving) for field in dataclasses.fields(record)}
+    | {'reader_threads', 'reader_processes'}
+) - {'batch_statistics'}
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainArguments(Settings):
+    """Settings, and what the command does with them.
+
+    >>> TrainArguments(epochs=2, overwrite=True).settings == Settings(epochs=2)
+    True
+    """
+
+    recipe: str = ''
+    """name of a recipe, whose settings are the defaults of all other flags"""
+    run_dir: str = ''
+    """folder for the results (default: the first free one in runs/)"""
+    overwrite: bool = False
+    """replace an earlier run in --run-dir"""
+    resume: bool = False
+    """go on with the run in --run-dir, with its settings; other flags than where and how it runs are refused"""
+
+    @property
+    def settings(self):
+        """The settings alone."""
+        return Settings(**{field.name: getattr(self, field.name) for field in dataclasses.fields(Settings)})
+
+
+def parse(arguments):
+    """`TrainArguments` of a list of flags, later ones on top of the recipe that they name or the run that they resume.
+
+    `--help` prints the flags with these defaults and exits. Raises ValueError for what cannot be parsed or is out of
+    range, for an unknown recipe, and for flags that would make a resumed run another one; ImportError without tyro.
+
+    >>> arguments = parse(['--recipe', 'odconv-resnet-100ep', '--no-decay', 'norm', 'bias'])
+    >>> arguments.settings.epochs, arguments.settings.optimization.no_decay
+    (100, ('norm', 'bias'))
+    """
+    require('tyro', 'reads the command line')
+    first = _first_look(arguments)
+    if first.resume:
+        if first.recipe:
+            raise ValueError('--resume takes the settings of the run, --recipe must not be given with it')
+        if not first.run_dir:
+            raise ValueError('--resume needs --run-dir: which run?')
+        default, description = stored_settings(first.run_dir), _DESCRIPTION
+    elif first.recipe:
+        recipe = find_recipe(first.recipe)
+        default, description = recipe.settings, recipe.text()
+    else:
+        default, description = Settings(), _DESCRIPTION
+    parsed = _tyro(arguments, default, description)
+    if first.resume:
+        _check_unchanged(default.flat(), parsed.settings.flat())
+    return parsed
+
+
+def stored_settings(folder):
+    """The settings of the run in a folder, but for its addresses of hosts; FileNotFoundError or ValueError if none."""
+    config = run_folder.read_config(folder)
+    try:
+        settings = Settings.from_json(config['settings'])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f'{folder}/{run_folder.CONFIG} holds no settings of this version: {error!r}') from error
+    return settings.updated(**{name: getattr(Parallel(), name) for name in _LAUNCH})
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message):
+        raise ValueError(message)
+
+
+def _first_look(arguments):
+    """What decides about defaults, before all flags are parsed."""
+    parser = _Parser(add_help=False, allow_abbrev=False)
+    parser.add_argument('--recipe', default='')
+    parser.add_argument('--run-dir', '--run_dir', default='')
+    parser.add_argument('--resume', action='store_true')
+    return parser.parse_known_args(arguments)[0]
+
+
+def _tyro(arguments, settings, description):
+    import tyro
+
+    fields = {field.name: getattr(settings, field.name) for field in dataclasses.fields(Settings)}
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(
+                TrainArguments,
+                prog='flax-dynconv train',
+                description=description,
+                args=list(arguments),
+                default=TrainArguments(**fields),
+                config=(tyro.conf.OmitArgPrefixes,),
+            )
+    except SystemExit as end:
+        if not end.code:
+            raise
+        raise ValueError(_one_line(said.getvalue())) from end
+
+
+def _one_line(text):
+    """What tyro says in a box, up to its first rule, without the box; and flags that are close to an unknown one."""
+    # Colours and marks are for terminals; where there is no UTF-8, boxes are rules under and after the title.
+    text = re.sub(r'\x1b\[[0-9;]*m|\[/?bold\]', '', text)
+    lines = [line.strip('│ ') for line in text.splitlines()[1:]]
+    lines = itertools.dropwhile(_is_rule, lines)
+    message = ' '.join(' '.join(itertools.takewhile(lambda line: not _is_rule(line), lines)).split())
+    # Checks of the settings name their field themselves.
+    message = re.sub(r'^Error parsing [\w.][\w. ]*: ', '', message)
+    if message.startswith('Unrecognized'):
+        flags = [f'--{name.replace("_", "-")}' for name in (*Settings().flat(), 'recipe', 'run_dir')]
+        for unknown in re.findall(r'--[\w-]+', message):
+            if close := difflib.get_close_matches(unknown.replace('_', '-'), flags, n=2):
+                message += f'; did you mean {" or ".join(close)}?'
+    return message
+
+
+def _is_rule(line):
+    return bool(line) and set(line) <= set('─-╰╯')
+
+
+def _check_unchanged(stored, given):
+    changed = sorted(name for name in stored if given[name] != stored[name] and name not in CHANGEABLE)
+    if changed:
+        flags = ', '.join(f'--{name.replace("_", "-")} {given[name]} (was {stored[name]})' for name in changed)
+        raise ValueError(f'--resume goes on with the settings of the run, which this would change: {flags}')
