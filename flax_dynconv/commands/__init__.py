@@ -1,0 +1,1 @@
+"""Command lines that need both training and convert: evaluate and predict."""

@@ -1,0 +1,43 @@
+"""Image files named on a command line, read one after the other."""
+
+from pathlib import Path
+
+from flax_dynconv.training.data.decoding import decode
+from flax_dynconv.training.data.listing import ENDINGS
+
+
+def find_images(arguments):
+    """The files that `arguments` name: each file, and of each folder what is directly in it and named as an image.
+
+    Raises FileNotFoundError for a path that does not exist, ValueError for a folder without an image.
+
+    >>> find_images([])
+    []
+    """
+    paths = []
+    for argument in map(Path, arguments):
+        if argument.is_dir():
+            inside = sorted(path for path in argument.iterdir() if _named_as_image(path))
+            if not inside:
+                raise ValueError(
+                    f'{argument}: there is no image in this folder, no file that ends in {" ".join(ENDINGS)}'
+                )
+            paths += inside
+        elif argument.exists():
+            paths.append(argument)
+        else:
+            raise FileNotFoundError(f'there is no image {argument}')
+    return paths
+
+
+def read_images(paths, transform):
+    """The arrays `transform(image)` of image files, each read when it is asked for.
+
+    Raises `UnreadableImage`, which names the file, for one that is damaged, cut off or no image.
+    """
+    for path in paths:
+        yield transform(decode(path.read_bytes(), str(path)))
+
+
+def _named_as_image(path):
+    return path.is_file() and path.name.lower().endswith(ENDINGS) and not path.name.startswith('.')

@@ -1,0 +1,108 @@
+"""`flax-dynconv predict`: the classes of single images, with their probabilities."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from flax_dynconv.commands import options, runs, weights
+from flax_dynconv.commands.class_names import numbered, read_classes
+from flax_dynconv.commands.image_files import find_images, read_images
+from flax_dynconv.commands.inference import probabilities
+from flax_dynconv.commands.stand_in import task_without_data, transform_of
+from flax_dynconv.training.settings import Settings
+from flax_dynconv.training.tasks import create_task
+
+
+class Subject(NamedTuple):
+    """Who predicts: a network, its variables, the task that makes its inputs, and names of its classes (or ())."""
+
+    model: Any
+    variables: Any
+    task: Any
+    classes: tuple[str, ...]
+
+
+def add_parser(subparsers):
+    """Add the command to argparse's subparsers."""
+    parser = subparsers.add_parser(
+        'predict',
+        help='classes of images, with their probabilities',
+        description='Print the most probable classes of each image. Exit status: 0, or 2 for an image, a run or '
+        'weights that cannot be read.',
+    )
+    parser.add_argument('images', nargs='+', metavar='IMAGE', help='image files, or folders with image files')
+    parser.add_argument('--run', dest='run_dir', type=Path, metavar='RUN', help='folder that `train` wrote')
+    parser.add_argument('--network', choices=('dynamic', 'static'), help='which of the run (default: the dynamic one)')
+    options.add_options(parser)
+    parser.add_argument(
+        '--top', type=options.positive, default=5, metavar='N', help='classes that are shown (default: 5)'
+    )
+    parser.add_argument(
+        '--classes', metavar='FILE', help='names of the classes, one per line in the order of the labels'
+    )
+    parser.add_argument(
+        '--batch-size', type=options.positive, default=32, metavar='N', help='images at a time (default: 32)'
+    )
+    parser.add_argument('--json', action='store_true', help='print JSON')
+
+
+def run(args):
+    """Print the most probable classes of each image."""
+    paths = find_images(args.images)
+    if options.is_run(args, args.run_dir, '--run'):
+        subject = of_run(args.run_dir, args.network, args.checkpoint or 'newest', options.inputs_given(args))
+    else:
+        if args.network is not None:
+            raise ValueError('--network is for --run, got it with --weights')
+        settings = Settings().updated(**options.network_given(args), **options.inputs_given(args), data='images')
+        subject = of_weights(args.weights, settings)
+    count = subject.task.num_outputs
+    names = read_classes(args.classes, count) if args.classes else subject.classes or numbered(count)
+    images = read_images(paths, transform_of(subject.task))
+    shares = probabilities(subject.model, subject.variables, subject.task.inputs, images, args.batch_size)
+    predictions = [
+        {'image': str(path), 'predictions': top(p, names, args.top)} for path, p in zip(paths, shares, strict=True)
+    ]
+    print(options.to_json(predictions) if args.json else '\n'.join(map(_lines, predictions)))
+    return 0
+
+
+def of_run(folder, role=None, which='newest', changes=None):
+    """The `Subject` of a network of a run: 'dynamic', 'static', or None for the first that there is.
+
+    Raises FileNotFoundError or ValueError for a folder without a usable run, and for a network that it has not.
+    """
+    run = runs.open_run(folder)
+    role = next(iter(run.networks)) if role is None else role
+    if role not in run.networks:
+        raise ValueError(f'network must be one of {list(run.networks)}, those of the run in {folder}, got {role!r}')
+    settings = run.settings.updated(**(changes or {}))
+    small = runs.on_these_devices(settings)
+    task = task_without_data(small, run.classes) if run.classes else create_task(settings)
+    plan, state, _ = runs.restore(run, role, task, settings, which)
+    return Subject(plan.model, state.evaluated, task, run.classes or tuple(getattr(task, 'classes', ())))
+
+
+def of_weights(path, settings):
+    """The `Subject` of a file of weights; raises what `convert.load_pretrained` raises."""
+    model, variables = weights.load(path, settings)
+    task = task_without_data(settings, numbered(model.num_classes))
+    expected = jax.eval_shape(lambda: task.init(model, jax.random.key(0)))
+    return Subject(model, weights.fitted(variables, expected, path), task, ())
+
+
+def top(shares, names, count):
+    """The `count` most probable classes, the first of equals first.
+
+    >>> top(np.array([0.25, 0.5, 0.25]), ('cat', 'dog', 'fox'), 2)
+    [{'class': 'dog', 'label': 1, 'probability': 0.5}, {'class': 'cat', 'label': 0, 'probability': 0.25}]
+    """
+    order = np.argsort(-np.asarray(shares, np.float64), kind='stable')[:count]
+    return [{'class': names[i], 'label': int(i), 'probability': float(shares[i])} for i in order]
+
+
+def _lines(prediction):
+    lines = [f'{100 * p["probability"]:8.2f} %  {p["class"]}' for p in prediction['predictions']]
+    return '\n'.join([prediction['image'], *lines])

@@ -1,0 +1,36 @@
+"""A network with the weights of a file, checked against what it will be given."""
+
+import json
+
+import jax
+
+from flax_dynconv.convert import load_pretrained
+
+
+def load(path, settings):
+    """(model, variables) of `settings.network` with the weights of a file; see `convert.load_pretrained`.
+
+    Raises what that raises, and ValueError for arguments that the network does not have.
+    """
+    network = settings.network
+    dtype = None if network.dtype == 'float32' else network.dtype
+    try:
+        return load_pretrained(network.model, path, dtype=dtype, **json.loads(network.arguments))
+    except TypeError as error:
+        raise ValueError(f'--arguments: {error}') from error
+
+
+def fitted(variables, expected, path):
+    """The collections of `variables` that `expected` (a tree of shapes) has; ValueError if shapes are not the same."""
+    chosen = {name: variables[name] for name in expected if name in variables}
+    found, wanted = (
+        {jax.tree_util.keystr(key, simple=True, separator='/'): tuple(leaf.shape) for key, leaf in leaves}
+        for leaves in (jax.tree.leaves_with_path(chosen), jax.tree.leaves_with_path(dict(expected)))
+    )
+    for name in wanted:
+        if found.get(name) != wanted[name]:
+            raise ValueError(
+                f'{path}: for these inputs the network needs {name} of shape {wanted[name]}, the file has '
+                f'{found.get(name)}'
+            )
+    return chosen
