@@ -7,7 +7,8 @@ import sys
 COMMANDS = {
     'train': 'flax_dynconv.training.train_cli',
     'recipes': 'flax_dynconv.training.recipes_cli',
-    'evaluate': 'flax_dynconv.training.evaluate_cli',
+    'evaluate': 'flax_dynconv.commands.evaluate',
+    'predict': 'flax_dynconv.commands.predict',
     'verify': 'flax_dynconv.convert.verify_cli',
     'models': 'flax_dynconv.models.models_cli',
     'summary': 'flax_dynconv.models.summary_cli',

@@ -8,9 +8,8 @@ import numpy as np
 
 from flax_dynconv.commands import options, runs, weights
 from flax_dynconv.commands.class_names import numbered, read_classes
-from flax_dynconv.commands.image_files import find_images, read_images
 from flax_dynconv.commands.inference import probabilities
-from flax_dynconv.commands.stand_in import task_without_data, transform_of
+from flax_dynconv.training.extras import require
 from flax_dynconv.training.settings import Settings
 from flax_dynconv.training.tasks import create_task
 
@@ -50,6 +49,10 @@ def add_parser(subparsers):
 
 def run(args):
     """Print the most probable classes of each image."""
+    require('PIL', 'reads images')
+    from flax_dynconv.commands.image_files import find_images, read_images
+    from flax_dynconv.commands.stand_in import transform_of
+
     paths = find_images(args.images)
     if options.is_run(args, args.run_dir, '--run'):
         subject = of_run(args.run_dir, args.network, args.checkpoint or 'newest', options.inputs_given(args))
@@ -74,6 +77,8 @@ def of_run(folder, role=None, which='newest', changes=None):
 
     Raises FileNotFoundError or ValueError for a folder without a usable run, and for a network that it has not.
     """
+    from flax_dynconv.commands.stand_in import task_without_data
+
     run = runs.open_run(folder)
     role = next(iter(run.networks)) if role is None else role
     if role not in run.networks:
@@ -87,6 +92,8 @@ def of_run(folder, role=None, which='newest', changes=None):
 
 def of_weights(path, settings):
     """The `Subject` of a file of weights; raises what `convert.load_pretrained` raises."""
+    from flax_dynconv.commands.stand_in import task_without_data
+
     model, variables = weights.load(path, settings)
     task = task_without_data(settings, numbered(model.num_classes))
     expected = jax.eval_shape(lambda: task.init(model, jax.random.key(0)))
