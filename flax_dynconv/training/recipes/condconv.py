@@ -1,7 +1,7 @@
 """CondConv's EfficientNet recipe.
 
 Paper: Yang et al., "CondConv" (NeurIPS 2019); settings of tensorflow/tpu, `models/official/efficientnet`.
-Expected, top-1 on ImageNet: B0 with 4 kernels 77.8 %, with 8 78.3 %, deeper with 8 79.5 %.
+Expected: top-1 on ImageNet, B0 with 4 kernels 77.8 %, with 8 78.3 %, deeper with 8 79.5 %.
 Command: `flax-dynconv train --recipe condconv-efficientnet-350ep --data FOLDER`.
 """
 

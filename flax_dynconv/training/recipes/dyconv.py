@@ -1,7 +1,7 @@
 """DY-CNN's recipes: the paper's for ImageNet, and the CIFAR-10 trainer of its best-known reimplementation.
 
 Paper: Chen et al., "Dynamic Convolution: Attention over Convolution Kernels" (CVPR 2020); no code was published.
-Expected, top-1 on ImageNet: MobileNetV2 75.2 %, MobileNetV3-Small 70.3 %, ResNet-18 72.7 %.
+Expected: top-1 on ImageNet, MobileNetV2 75.2 %, MobileNetV3-Small 70.3 %, ResNet-18 72.7 %.
 Command: `flax-dynconv train --recipe dyconv-mobilenetv2-300ep --data FOLDER`.
 """
 

@@ -2,7 +2,7 @@
 
 Paper: Zhang et al., "DyNet: Dynamic Convolution for Accelerating Convolutional Neural Networks" (arXiv:2004.10694; text
 of the ICLR 2020 submission); no code was published, and no number of epochs.
-Expected, top-1 on ImageNet: MobileNetV2 71.73 %, ShuffleNetV2 70.4 %, ResNet-18 68.99 %, ResNet-50 76.25 %.
+Expected: top-1 on ImageNet, MobileNetV2 71.73 %, ShuffleNetV2 70.4 %, ResNet-18 68.99 %, ResNet-50 76.25 %.
 Command: `flax-dynconv train --recipe dynet-mobilenetv2 --data FOLDER`.
 """
 

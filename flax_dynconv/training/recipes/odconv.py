@@ -1,7 +1,7 @@
 """ODConv's ImageNet recipes.
 
 Paper: Li, Zhou, Yao, "Omni-Dimensional Dynamic Convolution" (ICLR 2022); settings of OSVAI/ODConv, `main.py`.
-Expected, top-1: ResNet-18 74.19 %, ResNet-50 78.50 %, MobileNetV2 75.29 %, four kernels each.
+Expected: top-1 on ImageNet, ResNet-18 74.19 %, ResNet-50 78.50 %, MobileNetV2 75.29 %, four kernels each.
 Command: `flax-dynconv train --recipe odconv-resnet-100ep --data FOLDER`.
 """
 

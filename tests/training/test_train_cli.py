@@ -1,0 +1,262 @@
+"""The flags of `train`: every setting by name, recipes under them, mistakes in a line, resuming; and the command."""
+
+import dataclasses
+import functools
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip('tyro', reason='it reads the command line')
+
+from flax_dynconv import cli
+from flax_dynconv.models import MODELS, ResNet
+from flax_dynconv.training import run_folder, train_cli
+from flax_dynconv.training.monitoring.observer import Watcher
+from flax_dynconv.training.recipes import RECIPES
+from flax_dynconv.training.settings import Settings
+from flax_dynconv.training.train_arguments import CHANGEABLE, TrainArguments, parse
+
+# One value other than the default of each setting, and the words that give it.
+FLAGS = {
+    'epochs': (3, '3'),
+    'seed': (5, '5'),
+    'twin': (False, None),
+    'model': ('resnet8', 'resnet8'),
+    'width': (0.5, '0.5'),
+    'num_kernels': (2, '2'),
+    'dropout': (0.25, '0.25'),
+    'drop_path': (0.125, '0.125'),
+    'dtype': ('bfloat16', 'bfloat16'),
+    'remat': (True, None),
+    'arguments': ('{"reduction": 0.5}', '{"reduction": 0.5}'),
+    'data': ('a folder', 'a folder'),
+    'batch_size': (64, '64'),
+    'evaluation_batch_size': (10, '10'),
+    'image_size': (32, '32'),
+    'resize': (40, '40'),
+    'interpolation': ('bicubic', 'bicubic'),
+    'mean': ((0.5, 0.25, 0.125), '0.5 0.25 0.125'),
+    'std': ((0.5, 0.25, 0.125), '0.5 0.25 0.125'),
+    'reader_threads': (2, '2'),
+    'reader_processes': (1, '1'),
+    'crop': ('padded', 'padded'),
+    'crop_scale': ((0.25, 0.5), '0.25 0.5'),
+    'crop_ratio': ((0.5, 2.0), '0.5 2'),
+    'crop_padding': (2, '2'),
+    'flip': (0.5, '0.5'),
+    'randaugment': (2, '2'),
+    'randaugment_magnitude': (5.0, '5'),
+    'randaugment_deviation': (0.25, '0.25'),
+    'color_jitter': (0.5, '0.5'),
+    'erasing': (0.5, '0.5'),
+    'mixup': (0.25, '0.25'),
+    'cutmix': (1.0, '1'),
+    'mixing_probability': (0.5, '0.5'),
+    'label_smoothing': (0.125, '0.125'),
+    'optimizer': ('lamb', 'lamb'),
+    'learning_rate': (1e-3, '1e-3'),
+    'learning_rate_batch': (256, '256'),
+    'momentum': (0.5, '0.5'),
+    'nesterov': (True, None),
+    'second_moment': (0.5, '0.5'),
+    'epsilon': (1e-6, '1e-6'),
+    'weight_decay': (0.0, '0'),
+    'no_decay': (('norm', 'bias'), 'norm bias'),
+    'clip_norm': (1.0, '1'),
+    'accumulate': (2, '2'),
+    'ema': (0.5, '0.5'),
+    'schedule': ('exponential', 'exponential'),
+    'warmup_epochs': (0.0, '0'),
+    'milestones': ((3.0, 4.5), '3 4.5'),
+    'gamma': (0.5, '0.5'),
+    'decay_epochs': (1.5, '1.5'),
+    'staircase': (True, None),
+    'power': (2.0, '2'),
+    'final_learning_rate': (0.01, '0.01'),
+    'per_epoch': (True, None),
+    'temperature': (10.0, '10'),
+    'temperature_epochs': (2.0, '2'),
+    'sharding': ('expert', 'expert'),
+    'mesh': ((-1, 2, 1), '-1 2 1'),
+    'batch_statistics': ('device', 'device'),
+    'distributed': ('off', 'off'),
+    'coordinator': ('host:1234', 'host:1234'),
+    'num_processes': (2, '2'),
+    'process_id': (1, '1'),
+    'checkpoint_every': (100, '100'),
+    'keep': (3, '3'),
+    'nonfinite': ('skip', 'skip'),
+    'log_every': (10, '10'),
+    'tensorboard': (True, None),
+}
+
+
+def words(*names):
+    """The command line that sets these fields to the values above."""
+    line = []
+    for name in names:
+        value, text = FLAGS[name]
+        flag = name.replace('_', '-')
+        line.append(f'--{flag}' if value is not False else f'--no-{flag}')
+        line += [text] if ' ' in (text or '') and isinstance(value, str) else (text or '').split()
+    return line
+
+
+def test_every_setting_is_a_flag_by_its_own_name():
+    assert set(FLAGS) == set(Settings().flat())
+    assert parse(words(*FLAGS)).settings.flat() == {name: value for name, (value, _) in FLAGS.items()}
+
+
+def test_without_flags_the_defaults():
+    assert parse([]) == TrainArguments()
+    assert parse([]).settings == Settings()
+
+
+@pytest.mark.parametrize('name', ['condconv-efficientnet-350ep', 'dyconv-cifar10-160ep'])
+def test_flags_come_on_top_of_a_recipe_wherever_it_stands(name):
+    expected = RECIPES[name].settings.updated(epochs=3, no_decay=())
+    flags = ['--epochs', '3', '--no-decay']
+    assert parse([*flags, '--recipe', name]).settings == parse([f'--recipe={name}', *flags]).settings == expected
+
+
+def test_help_shows_every_flag_with_the_values_of_the_recipe(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(['train', '--recipe', 'condconv-efficientnet-350ep', '--help'])
+    assert stopped.value.code == 0
+    text = ' '.join(capsys.readouterr().out.replace('│', ' ').split())
+    assert 'Paper: Yang, Bender' in text and 'AutoAugment is not implemented' in text
+    assert 'passes over the training images (default: 350)' in text
+    assert '(default: rmsprop)' in text
+    for name in (*Settings().flat(), 'recipe', 'run_dir', 'overwrite', 'resume'):
+        assert f'--{name.replace("_", "-")}' in text, name
+
+
+MISTAKES = [
+    (['--epochs', 'many'], "Error parsing --epochs: invalid literal for int() with base 10: 'many'"),
+    (['--epochs', '0'], 'epochs must be a number >= 1, got 0'),
+    (['--batch-size', '1'], 'batch_size must be a number >= 2, got 1'),
+    (['--accumulate', '3'], 'accumulate must divide batch_size = 32, got 3'),
+    (['--epoks', '3'], 'Unrecognized options: --epoks, 3; did you mean --epochs or --epsilon?'),
+    (['--task', 'letters'], 'Unrecognized options: --task, letters'),
+    (['--optimizer', 'adam'], "invalid choice 'adam' for argument '--optimizer'"),
+    (['--learning-rate', 'nan'], 'learning_rate must be a number > 0, got nan'),
+    (['--mesh', '1', '2'], 'input length 2 did not match expected argument count 3'),
+    (['--epochs'], "Missing value for argument '--epochs'"),
+    (['--recipe'], 'argument --recipe: expected one argument'),
+    (
+        ['--recipe', 'odconv-resnet'],
+        "recipe must be a known one, got 'odconv-resnet'; did you mean odconv-resnet-100ep",
+    ),
+    (['--arguments', '{'], "arguments must be JSON, got '{'"),
+    (['--resume'], '--resume needs --run-dir: which run?'),
+    (['--resume', '--run-dir', 'x', '--recipe', 'digits'], '--resume takes the settings of the run'),
+    (['--resume', '--run-dir', 'no such folder'], 'no such folder holds no run: there is no config.json in it'),
+]
+
+
+@pytest.mark.parametrize(('arguments', 'message'), MISTAKES)
+def test_mistakes_are_one_line(arguments, message, capsys):
+    assert cli.main(['train', *arguments]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ''
+    (line,) = captured.err.strip().splitlines()
+    assert line.startswith('flax-dynconv train: error: ')
+    assert message in line
+
+
+def test_mistakes_are_one_line_on_other_terminals():
+    """Narrow ones, with colours, without UTF-8."""
+    environment = {**os.environ, 'PYTHONIOENCODING': 'ascii', 'FORCE_COLOR': '1', 'COLUMNS': '40'}
+    code = 'from flax_dynconv import cli; print(cli.main(["train", "--epochs", "0"]), cli.main(["train", "--epoks"]))'
+    run = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, env=environment)
+    assert run.stdout == '2 2\n'
+    assert run.stderr.splitlines()[-2:] == [
+        'flax-dynconv train: error: epochs must be a number >= 1, got 0',
+        'flax-dynconv train: error: Unrecognized options: --epoks; did you mean --epochs or --epsilon?',
+    ]
+
+
+def test_without_tyro(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, 'tyro', None)
+    assert cli.main(['train']) == 2
+    assert (
+        "tyro is not installed; it reads the command line and comes with the 'train' extra" in capsys.readouterr().err
+    )
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """A folder with the configuration of a run on several hosts."""
+    settings = Settings().updated(epochs=7, mesh=(2, 1, 1), coordinator='h:1', num_processes=2, process_id=0)
+    run_folder.write_config(tmp_path, {'settings': settings.flat()})
+    return tmp_path, settings
+
+
+def test_a_resumed_run_has_its_own_settings(stored):
+    folder, settings = stored
+    wanted = settings.updated(coordinator=None, num_processes=None, process_id=None)
+    assert parse(['--resume', '--run-dir', str(folder)]).settings == wanted
+    # The same value again changes nothing.
+    assert parse(['--resume', f'--run-dir={folder}', '--epochs', '7']).settings == wanted
+    changeable = words(*sorted(CHANGEABLE))
+    given = parse(['--resume', '--run-dir', str(folder), *changeable]).settings
+    assert given == wanted.updated(**{name: FLAGS[name][0] for name in CHANGEABLE})
+
+
+def test_what_would_make_it_another_run_is_refused(stored):
+    folder, _ = stored
+    others = sorted(set(FLAGS) - CHANGEABLE)
+    with pytest.raises(ValueError, match=r'goes on with the settings of the run, which this would change') as refused:
+        parse(['--resume', '--run-dir', str(folder), *words(*others)])
+    assert all(f'--{name.replace("_", "-")} {FLAGS[name][0]} (was ' in str(refused.value) for name in others)
+    with pytest.raises(ValueError, match=r'change: --epochs 3 \(was 7\), --seed 5 \(was 0\)$'):
+        parse(['--resume', '--run-dir', str(folder), *words('seed', 'epochs', 'keep')])
+
+
+def test_a_configuration_of_another_version_is_refused(tmp_path):
+    run_folder.write_config(tmp_path, {'settings': {'epochs': 3}})
+    with pytest.raises(ValueError, match=r'config.json holds no settings of this version: .*missing names'):
+        parse(['--resume', '--run-dir', str(tmp_path)])
+
+
+@dataclasses.dataclass
+class Signals(Watcher):
+    """Sends SIGTERM to this process after a step."""
+
+    after: int
+
+    def stepped(self, step, figures):
+        if step == self.after:
+            signal.raise_signal(signal.SIGTERM)
+
+
+def test_a_run_that_is_ended_by_a_signal_is_resumed(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(MODELS, 'tiny', functools.partial(ResNet, stage_sizes=(1,), features=4, stem='cifar'))
+    folder = str(tmp_path / 'run')
+    flags = ['--model', 'tiny', '--epochs', '2', '--batch-size', '256', '--recipe', 'digits', '--run-dir', folder]
+    monkeypatch.setattr(train_cli, 'watch', lambda *_: Signals(6))
+    assert cli.main(['train', *flags]) == 143
+    assert 'ended by SIGTERM after step' in capsys.readouterr().err
+    config = json.loads((tmp_path / 'run' / 'config.json').read_text())
+    assert config['recipe'] == 'digits'
+    assert config['settings']['epochs'] == 2
+    assert {'jax', 'flax', 'python'} <= set(config['versions'])
+    assert not (tmp_path / 'run' / 'results.json').exists()
+
+    assert cli.main(['train', *flags]) == 2
+    assert 'is not empty; name another one, or pass --resume or --overwrite' in capsys.readouterr().err
+
+    monkeypatch.undo()
+    monkeypatch.setitem(MODELS, 'tiny', functools.partial(ResNet, stage_sizes=(1,), features=4, stem='cifar'))
+    assert cli.main(['train', '--resume', '--run-dir', folder, '--log-every', '1']) == 0
+    captured = capsys.readouterr()
+    assert 'resumed after step' in captured.err
+    assert 'results, checkpoints and picture' in captured.out
+    results = run_folder.read_results(folder)
+    assert [record['epoch'] for record in results['static']['history']] == [1, 2]
+    config = json.loads((tmp_path / 'run' / 'config.json').read_text())
+    assert (config['recipe'], config['settings']['log_every']) == ('digits', 1)
