@@ -172,7 +172,7 @@ class Optimization:
     warmup_epochs: float = 1.0
     """epochs of linear growth from 0"""
     milestones: tuple[float, ...] = (30.0, 60.0, 90.0)
-    """step: epochs at which the learning rate is multiplied by gamma"""
+    """step: epochs of the run, from its start, at which the learning rate is multiplied by gamma"""
     gamma: float = 0.1
     """step, exponential: the factor"""
     decay_epochs: float = 2.4
@@ -184,7 +184,7 @@ class Optimization:
     final_learning_rate: float = 0.0
     """cosine, polynomial: where they end"""
     per_epoch: bool = False
-    """the learning rate changes between epochs only"""
+    """after warm-up the learning rate changes between epochs only"""
     temperature: float = 30.0
     """where the attention temperature starts; it ends at 1"""
     temperature_epochs: float | None = None
