@@ -63,9 +63,10 @@ class Agreement:
                 next(device for device in jax.devices() if device.process_index == process)
                 for process in range(jax.process_count())
             ]
-            mesh = Mesh(np.array(devices), ('process',))
-            self._split = NamedSharding(mesh, PartitionSpec('process'))
-            self._sum = jax.jit(lambda wishes: wishes.sum(), out_shardings=NamedSharding(mesh, PartitionSpec()))
+            self._mesh = Mesh(np.array(devices), ('process',))
+            self._split = NamedSharding(self._mesh, PartitionSpec('process'))
+            whole = NamedSharding(self._mesh, PartitionSpec())
+            self._sum = jax.jit(lambda wishes: wishes.sum(), out_shardings=whole)
 
     def ask(self, wish):
         """Whether any process's `wish` is true; waits for all."""
@@ -83,4 +84,5 @@ class Agreement:
     def _send(self, wish):
         shape = (jax.process_count(),)
         wishes = jax.make_array_from_callback(shape, self._split, lambda index: np.array([bool(wish)], np.int32))
-        return self._sum(wishes)
+        with jax.set_mesh(self._mesh):  # Not the one of the training steps.
+            return self._sum(wishes)
