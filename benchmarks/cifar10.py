@@ -1,11 +1,11 @@
 """One recipe for all methods on CIFAR-10: accuracy, cost and time of a small ResNet, static and dynamic.
 
     pip install '.[train]'
-    python benchmarks/cifar10.py cifar10.zip [--recipe cifar10-short] [--seeds 0] [--runs runs/cifar10] [-- FLAGS]
+    python benchmarks/cifar10.py cifar10.zip [--recipe cifar10-short] [--seeds 0] [--runs runs/cifar10] [FLAGS]
 
 `cifar10.zip` holds train/CLASS/IMAGE and test/CLASS/IMAGE. Each network is trained by `flax-dynconv train` in a process
 of its own, one after the other; what is finished is read and what was stopped goes on, so the command can be repeated.
-FLAGS go to `flax-dynconv train` for each of them. The table has the test accuracy after the last epoch (with several
+Other flags go to `flax-dynconv train` for each of them. The table has the test accuracy after the last epoch (with several
 seeds the mean and the range), parameters, multiply-adds of an image and the median of seconds per epoch.
 """
 
@@ -25,8 +25,7 @@ def main():
     parser.add_argument('--recipe', default='cifar10-short', help='a name of `flax-dynconv recipes`')
     parser.add_argument('--seeds', type=int, nargs='*', default=[0])
     parser.add_argument('--runs', type=Path, default=Path('runs/cifar10'), help='folder of the runs')
-    parser.add_argument('flags', nargs='*', help='for `flax-dynconv train`, after --')
-    args = parser.parse_args()
+    args, args.flags = parser.parse_known_args()
     rows = {}
     for seed in args.seeds:
         for name in NETWORKS:
