@@ -99,9 +99,13 @@ def _check_room(path, needed_bytes):
     free = shutil.disk_usage(path).free
     if free + there < needed_bytes:
         raise OSError(
-            f'run-dir {path} is on a disk with {(free + there) / 1e9:.2f} GB left; the checkpoints take up to '
-            f'{needed_bytes / 1e9:.2f} GB'
+            f'run-dir {path} is on a disk with {_readable(free + there)} left; the checkpoints take up to '
+            f'{_readable(needed_bytes)}'
         )
+
+
+def _readable(size):
+    return f'{size / 1e9:.2f} GB' if size >= 1e8 else f'{size / 1e6:.2f} MB'
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """`flax-dynconv train`: the command line of a training run."""
 
+import logging
 import sys
 
 from rich.console import Console
@@ -23,6 +24,7 @@ def run(args):
     """Train as the arguments say; exit code 0, that of a signal, or an exception that the command line reports."""
     arguments = parse(args.arguments)
     settings = arguments.settings
+    logging.getLogger('absl').addFilter(_not_of_orbax)
     distributed.initialize(settings.parallel)
     task = experiment.prepare(settings)
     networks = experiment.networks(settings)
@@ -62,3 +64,8 @@ def _name(arguments):
     """Of a folder that the user has not named."""
     settings = arguments.settings
     return arguments.recipe or ('digits' if settings.images.data == 'digits' else settings.network.model)
+
+
+def _not_of_orbax(record):
+    """Orbax logs the tracebacks of errors that it raises too; they are reported in a line."""
+    return '/orbax/' not in record.pathname

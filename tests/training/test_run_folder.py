@@ -118,7 +118,7 @@ def test_a_folder_without_permission_is_said_at_once(tmp_path):
 
 def test_too_little_room_is_said_before_anything_is_removed(tmp_path):
     folder = begun(tmp_path / 'run')
-    with pytest.raises(OSError, match=r'disk with \d+\.\d\d GB left; the checkpoints take up to 1000000000\.00 GB'):
+    with pytest.raises(OSError, match=r'disk with \d+\.\d\d [GM]B left; the checkpoints take up to 1000000000\.00 GB'):
         run_folder.opened(folder, overwrite=True, needed_bytes=10**18).__enter__()
     assert run_folder.read_config(folder) == {'seed': 3}
     with run_folder.opened(folder, overwrite=True, needed_bytes=1):
