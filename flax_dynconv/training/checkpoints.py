@@ -21,7 +21,7 @@ class Checkpoints:
     run needs to go on, with the dtype, shape and fingerprint of each array. A folder of that name is complete: until
     it is, it has another name. All methods are called by all processes. `score` names the figure of the best one.
 
-    >>> import tempfile, jax.numpy as jnp
+    >>> import tempfile, jax, jax.numpy as jnp
     >>> with tempfile.TemporaryDirectory() as folder, Checkpoints(folder) as checkpoints:
     ...     checkpoints.save(7, {'w': jnp.ones(3)}, {'epoch': 1})
     ...     checkpoints.wait()
