@@ -5,8 +5,8 @@
 
 `cifar10.zip` holds train/CLASS/IMAGE and test/CLASS/IMAGE. Each network is trained by `flax-dynconv train` in a process
 of its own, one after the other; what is finished is read and what was stopped goes on, so the command can be repeated.
-Other flags go to `flax-dynconv train` for each of them. The table has the test accuracy after the last epoch (with several
-seeds the mean and the range), parameters, multiply-adds of an image and the median of seconds per epoch.
+Other flags go to `flax-dynconv train` for each of them. The table has the test accuracy after the last epoch (with
+several seeds the mean and the range), parameters, multiply-adds of an image and the median of seconds per epoch.
 """
 
 import argparse

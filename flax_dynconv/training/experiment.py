@@ -15,7 +15,6 @@ from flax_dynconv.training.distributed import is_first
 from flax_dynconv.training.extras import require
 from flax_dynconv.training.monitoring.observer import Watcher
 from flax_dynconv.training.plan import Plan
-from flax_dynconv.training.settings import Settings
 from flax_dynconv.training.task import Trained
 from flax_dynconv.training.tasks import create_task
 
@@ -49,6 +48,8 @@ def run(settings, folder, observer=None, interruption=None, task=None):
     """
     task = prepare(settings) if task is None else task
     observer = Watcher() if observer is None else observer
+    if hasattr(task, 'on_bad_image'):
+        task.on_bad_image = lambda name, reason: observer.said(f'{name} cannot be read and is left out: {reason}')
     started = time.perf_counter()
     results = {
         'task': task.name,
@@ -86,48 +87,10 @@ def run(settings, folder, observer=None, interruption=None, task=None):
     return results
 
 
-def restored(folder, which='newest'):
-    """The networks of a finished run as they were trained: {role: (plan, state, recorded summary)}.
-
-    `which` is 'newest', 'best' or a step. Raises FileNotFoundError or ValueError for a folder without a usable run.
-    """
-    results = run_folder.read_results(folder)
-    try:
-        settings = Settings.from_json(results['settings'])
-        recorded = {
-            role: (results[role]['model'], results[role]['history'][-1]['test']) for role in report.roles(results)
-        }
-    except (KeyError, TypeError, IndexError, ValueError) as error:
-        raise ValueError(f'{folder}/{run_folder.RESULTS} was not written by a training run: {error!r}') from error
-    if not recorded:
-        raise ValueError(f'{folder}/{run_folder.RESULTS} was not written by a training run: it names no network')
-    task, found = create_task(settings), {}
-    for role, (name, summary) in recorded.items():
-        plan = Plan(build(name, task.num_outputs, settings), task, settings)
-        path = folder / run_folder.CHECKPOINTS / role
-        if not path.is_dir():
-            raise FileNotFoundError(f'there is no checkpoint at {path}')
-        with Checkpoints(path, settings.saving.keep, task.score) as checkpoints:
-            state, _ = checkpoints.restore(which, plan.shapes)
-        found[role] = (plan, state, summary)
-    return found
-
-
-def evaluate(folder, which='newest'):
-    """Reload each network of a finished run and test it again: {role: {'recorded': ..., 'reloaded': ...}}.
-
-    Both are the task's summaries; they are equal to the last bit on the machine and versions that trained.
-    """
-    figures = {}
-    for role, (plan, state, summary) in restored(folder, which).items():
-        name = networks(plan.settings).get(role)
-        figures[role] = {'model': name, 'recorded': summary, 'reloaded': loop.evaluate(plan, state.evaluated)}
-    return figures
-
-
 def networks(settings):
     """Role and registry name of each network to train: the dynamic one and, if asked for, its static twin.
 
+    >>> from flax_dynconv.training.settings import Settings
     >>> networks(Settings())
     {'dynamic': 'odconv_resnet8_4x', 'static': 'resnet8'}
     """

@@ -1,8 +1,6 @@
 """A whole run at the smallest size: files, figures, reloading, the picture's numbers, the commands."""
 
 import functools
-import json
-import shutil
 
 import jax
 import matplotlib.image
@@ -11,7 +9,7 @@ import pytest
 
 from flax_dynconv import cli
 from flax_dynconv.layers import ODConv
-from flax_dynconv.models import MODELS, ResNet
+from flax_dynconv.models import MODELS, ResNet, count
 from flax_dynconv.training import experiment, pictures, run_folder
 from flax_dynconv.training.settings import Settings
 from flax_dynconv.training.task import Trained
@@ -42,9 +40,10 @@ def run(tmp_path_factory):
 
 def figures(results):
     """All that a seed determines."""
+    times = ('seconds', 'images_per_second')
     chosen = {role: {name: results[role][name] for name in FIGURES} for role in ('dynamic', 'static')}
     epochs = {
-        role: [{k: v for k, v in record.items() if k != 'seconds'} for record in results[role]['history']]
+        role: [{k: v for k, v in record.items() if k not in times} for record in results[role]['history']]
         for role in chosen
     }
     return chosen, epochs
@@ -54,7 +53,8 @@ def test_results_hold_what_was_trained(run):
     results = run_folder.read_results(run)
     assert results['task'] == 'digits'
     assert results['seed'] == 3
-    assert Settings(**results['settings']).model == 'odconv_tiny_2x'
+    assert Settings.from_json(results['settings']).network.model == 'odconv_tiny_2x'
+    assert results['bad_images'] == {}
     assert {'python', 'jax', 'flax', 'flax-dynconv'} <= set(results['versions'])
     dynamic, static = results['dynamic'], results['static']
     assert (dynamic['model'], static['model']) == ('odconv_tiny_2x', 'tiny')
@@ -69,39 +69,10 @@ def test_results_hold_what_was_trained(run):
 
 
 def test_same_seed_same_numbers(run, tmp_path):
-    settings = Settings(**run_folder.read_results(run)['settings'])
-    again = experiment.run(settings, run_folder.open_for_writing(tmp_path / 'again'))
+    settings = Settings.from_json(run_folder.read_results(run)['settings'])
+    with run_folder.opened(tmp_path / 'again') as folder:
+        again = experiment.run(settings, folder)
     assert figures(again) == figures(run_folder.read_results(run))
-
-
-def test_the_checkpoints_give_the_recorded_accuracy(run, capsys):
-    assert cli.main(['evaluate', str(run), '--json']) == 0
-    reloaded = json.loads(capsys.readouterr().out)
-    results = run_folder.read_results(run)
-    for role in ('dynamic', 'static'):
-        assert reloaded[role]['reloaded']['accuracy'] == results[role]['test_accuracy']
-        assert reloaded[role]['reloaded']['loss'] == results[role]['test_loss']
-
-
-def test_evaluate_says_when_the_numbers_differ(run, tmp_path, capsys):
-    copy = shutil.copytree(run, tmp_path / 'copy')
-    results = run_folder.read_results(copy)
-    del results['dynamic']
-    results['static']['history'][-1]['test']['accuracy'] = 0.123
-    run_folder.write_results(copy, results)
-    assert cli.main(['evaluate', str(copy)]) == 1
-    assert 'recorded: ' in capsys.readouterr().out
-
-
-def test_evaluate_of_no_run_is_an_error_in_one_line(run, tmp_path, capsys):
-    assert cli.main(['evaluate', str(tmp_path)]) == 2
-    assert 'holds no finished run: there is no results.json in it' in capsys.readouterr().err
-    run_folder.write_results(tmp_path, {'task': 'digits'})
-    assert cli.main(['evaluate', str(tmp_path)]) == 2
-    assert 'results.json was not written by a training run' in capsys.readouterr().err
-    shutil.copy(run / run_folder.RESULTS, tmp_path)
-    assert cli.main(['evaluate', str(tmp_path)]) == 2
-    assert 'there is no checkpoint at' in capsys.readouterr().err
 
 
 def test_the_picture_is_drawn(run):
@@ -115,15 +86,15 @@ def test_the_picture_is_drawn(run):
 def test_a_static_network_alone_has_curves_only(epochs, tmp_path):
     record = {'train': {'loss': 1.0, 'accuracy': 0.5}, 'test': {'loss': 2.0, 'accuracy': 1.0}}
     history = tuple({'epoch': i + 1, 'temperature': 1.0, 'learning_rate': 0.1, **record} for i in range(epochs))
-    task = create_task('digits')
+    task = create_task(Settings())
     task.picture(tmp_path / 'picture.png', {'static': Trained('tiny', None, {}, history)}, batch_size=64)
     height, width, _ = matplotlib.image.imread(tmp_path / 'picture.png').shape
     assert height < width / 2
 
 
 def test_class_attention_is_the_mean_over_the_class():
-    task = create_task('digits')
-    model = experiment.build('odconv_tiny_2x', task, Settings(width=0.5))
+    task = create_task(Settings())
+    model = experiment.build('odconv_tiny_2x', 10, Settings().updated(model='odconv_tiny_2x', width=0.5))
     variables = jax.jit(model.init, compiler_options={'xla_backend_optimization_level': 0})(
         jax.random.key(0), task.images['test'][:2]
     )
@@ -136,6 +107,43 @@ def test_class_attention_is_the_mean_over_the_class():
         expected = [each[task.labels['test'] == label].mean(axis=0) for label in range(10)]
         np.testing.assert_allclose(values, expected, atol=1e-5)
         np.testing.assert_allclose(values.sum(axis=1), 1, atol=1e-5)
+
+
+def test_arguments_reach_the_network_and_its_twin_where_it_has_them():
+    chosen = Settings().updated(
+        model='odconv_resnet8_4x',
+        num_kernels=2,
+        dropout=0.1,
+        dtype='bfloat16',
+        remat=True,
+        arguments='{"reduction": 0.5, "in_channels": 1}',
+    )
+    dynamic, static = (experiment.build(name, 7, chosen) for name in experiment.networks(chosen).values())
+    for network in (dynamic, static):
+        assert (network.num_classes, network.dropout, network.in_channels, network.remat) == (7, 0.1, 1, True)
+        assert network.dtype == 'bfloat16'
+    assert dynamic.conv.keywords['num_kernels'] == 2 and dynamic.conv.keywords['reduction'] == 0.5
+    with pytest.raises(TypeError, match='reductoin'):
+        experiment.build('odconv_resnet8_4x', 7, chosen.updated(arguments='{"reductoin": 1}'))
+
+
+@pytest.mark.parametrize(
+    ('model', 'twin', 'expected'),
+    [
+        ('odconv_resnet8_4x', True, {'dynamic': 'odconv_resnet8_4x', 'static': 'resnet8'}),
+        ('odconv_resnet8_4x', False, {'dynamic': 'odconv_resnet8_4x'}),
+        ('resnet8', True, {'static': 'resnet8'}),
+    ],
+)
+def test_which_networks_are_trained(model, twin, expected):
+    assert experiment.networks(Settings(twin=twin).updated(model=model)) == expected
+
+
+def test_the_room_that_checkpoints_need_is_known_before():
+    task, settings = create_task(Settings()), Settings().updated(model='tiny', width=0.5, keep=3)
+    parameters = count(experiment.build('tiny', 10, settings), task.example()['image']).parameters
+    # Parameters and their momentum, three that are kept, the best, and one that is being written.
+    assert 1.0 < experiment.needed_bytes(settings, task) / (5 * 2 * 4 * parameters) < 1.3
 
 
 @pytest.mark.slow

@@ -16,8 +16,10 @@ import jax
 import numpy as np
 import pytest
 
+from flax_dynconv.commands import runs
 from flax_dynconv.models import MODELS
-from flax_dynconv.training import experiment, run_folder
+from flax_dynconv.training import run_folder
+from flax_dynconv.training.tasks import create_task
 from tests.training import tiny_run
 
 pytestmark = pytest.mark.slow
@@ -46,7 +48,10 @@ def train(folder, *arguments, end=None):
 def outcome(folder):
     """All that must not depend on interruptions: the arrays of both networks, the records, and the log's steps."""
     results = run_folder.read_results(folder)
-    states = {role: jax.tree.map(np.asarray, state) for role, (_, state, _) in experiment.restored(folder).items()}
+    run = runs.open_run(folder)
+    task = create_task(run.settings)
+    states = {role: runs.restore(run, role, task, run.settings).state for role in run.networks}
+    states = jax.tree.map(np.asarray, states)
     clocks = ('seconds', 'images_per_second')
     histories = {
         role: [
