@@ -12,15 +12,27 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from flax import linen as nn
 
-from flax_dynconv import create_model, set_temperature
+from flax_dynconv import DynamicConv, set_temperature
 from flax_dynconv.training.digits import digits
+
+
+class Net(nn.Module):
+    features: int
+
+    @nn.compact
+    def __call__(self, x, train=False):
+        for i in range(3):
+            x = DynamicConv(self.features * 2**i, (3, 3), strides=1 + (i > 0), use_bias=False, name=f'conv{i + 1}')(x)
+            x = nn.relu(nn.BatchNorm(use_running_average=not train, momentum=0.9, name=f'bn{i + 1}')(x))
+        return nn.Dense(10, name='head')(x.mean((1, 2)))
 
 
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--epochs', type=int, default=5)
-    parser.add_argument('--width', type=float, default=0.5)
+    parser.add_argument('--features', type=int, default=16, help='channels of the first convolution')
     parser.add_argument('--batch-size', type=int, default=64, help='images per step, on all devices together')
     args = parser.parse_args(arguments)
     devices = jax.local_device_count()
@@ -28,7 +40,7 @@ def main(arguments=None):
         parser.error(f'--batch-size must be a multiple of the {devices} devices, got {args.batch_size}')
 
     task = digits()
-    model = create_model('dyconv_resnet8_4x', num_classes=task.num_outputs, width=args.width)
+    model = Net(args.features)
     optimizer = optax.sgd(0.05, momentum=0.9)
 
     @functools.partial(jax.pmap, axis_name='devices', in_axes=(0, 0, 0, None))
@@ -56,10 +68,11 @@ def main(arguments=None):
     def divided(batch):
         return jax.tree.map(lambda array: np.reshape(array, (devices, -1, *array.shape[1:])), batch)
 
-    # One compilation for the initialisation, then a copy for each device.
     variables = jax.jit(functools.partial(task.init, model))(jax.random.key(0))
     state = (variables, optimizer.init(variables['params']))
-    variables, opt_state = jax.tree.map(lambda array: jnp.stack([array] * devices), state)
+    # A copy on each device; the first argument is there to say how many.
+    copied = jax.pmap(lambda _, state: state, axis_name='devices', in_axes=(0, None))
+    variables, opt_state = copied(jnp.arange(devices), state)
     print(f'{devices} devices with {args.batch_size // devices} images each in a step')
     for epoch in range(args.epochs):
         temperature = 1.0 + 9.0 * (1 - (epoch + 1) / args.epochs)  # of the attention, down to 1

@@ -26,7 +26,7 @@ def test_example(name, capsys):
 
 
 def test_pmap_training(capsys):
-    run('pmap_training', ['--epochs', '2', '--width', '0.125'])
+    run('pmap_training', ['--epochs', '2', '--features', '8'])
     out = capsys.readouterr().out
     assert '8 devices with 8 images each' in out
     first, second = (float(loss) for loss in re.findall(r'loss ([\d.]+)', out))
