@@ -1,8 +1,10 @@
 """Recipes: the published numbers, their schedules, commands that parse, and the command that lists them."""
 
 import importlib
+import importlib.util
 import json
 import math
+import pathlib
 import pkgutil
 import shlex
 
@@ -162,3 +164,11 @@ def test_the_command_lists_them(capsys):
     assert records['digits']['settings']['epochs'] == Settings().epochs
     assert cli.main(['recipes', 'dynet-resent']) == 2
     assert 'did you mean dynet-resnet' in capsys.readouterr().err
+
+
+def test_the_page_is_up_to_date():
+    docs = pathlib.Path(__file__).parents[2] / 'docs'
+    spec = importlib.util.spec_from_file_location('recipes_page', docs / 'recipes_page.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert (docs / 'recipes.md').read_text() == module.page(), 'python docs/recipes_page.py > docs/recipes.md'
