@@ -82,6 +82,14 @@ def test_a_resumed_run_shows_all_epochs(tmp_path, figure, checkpoint):
         assert not figure  # nothing new to draw
 
 
+def test_epochs_after_the_checkpoint_are_forgotten(tmp_path, figure):
+    log = tmp_path / 'log.jsonl'
+    told.tell(JsonLines(log))
+    with Curves(tmp_path / 'x.png', 'accuracy', log) as picture:
+        told.tell(picture, start=4, stop=8)
+    np.testing.assert_allclose(figure['Loss']['dynamic, test'], [[1, 2], [2.5, 1.25]])
+
+
 def test_drawing_waits_and_comes_at_the_end(tmp_path, figure):
     path = tmp_path / 'x.png'
     picture = Curves(path, 'accuracy', tmp_path / 'log.jsonl', seconds=1e9)

@@ -63,10 +63,10 @@ def test_a_resume_hides_what_is_told_again(tmp_path):
         first.stepped(step, {'loss': -1.0 if step >= 2 else told.figures(step)['loss']})
     first.closed()
     with TensorBoard(tmp_path, log_every=1) as second:
-        told.tell(second, start=2)
+        told.tell(second, start=2, stop=4)
         second.said('resumed')
     assert len(list((tmp_path / 'dynamic').iterdir())) == 2
-    expected = {step: told.figures(step)['loss'] for step in range(12)}
+    expected = {step: told.figures(step)['loss'] for step in range(4)}
     assert scalars(tmp_path / 'dynamic')['step/loss'] == pytest.approx(expected)
     texts = [
         value.tag for event in events(tmp_path / 'dynamic') for value in event.summary.value if value.tensor.string_val
