@@ -16,6 +16,7 @@ _NOTES = (
     'All parameters decay, attention, norms and biases too; no warm-up, label smoothing, mixup or average of weights.',
     'There batch norm sees the images of one GPU, 32 of 256 with the eight of the README; here the whole batch, or '
     '--batch-statistics device.',
+    'There the last, smaller batch of an epoch is trained on, too; here it is left out.',
     'The results are those of the released weights, which differ slightly from the paper (its ResNet-18: 73.97).',
     'The README gives dropout 0.2 as an example for ResNet-18 and MobileNetV2 1.0; that of the other models is not '
     'published.',
