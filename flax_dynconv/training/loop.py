@@ -165,7 +165,7 @@ class _Run:
             'epoch': progress.epoch + 1,
             'train': plan.task.summary(progress.metrics),
             'test': summary,
-            'learning_rate': float(plan.rate(last)),
+            'learning_rate': float(plan.rate(last - int(self.state.skipped))),
             'temperature': float(plan.temperature(last)),
             'gradient_norm': means['gradient_norm'],
             'seconds': progress.seconds,

@@ -132,9 +132,10 @@ def train_step(
         if skip_nonfinite:
             new = jax.tree.map(functools.partial(jnp.where, finite), new, state)
             new = new.replace(skipped=state.skipped + ~finite)
+        updates = state.step - state.skipped  # What the optimiser counts.
         figures |= {
             'gradient_norm': norm,
-            'learning_rate': jnp.float32(jnp.nan) if rate is None else jnp.asarray(rate(state.step), jnp.float32),
+            'learning_rate': jnp.float32(jnp.nan) if rate is None else jnp.asarray(rate(updates), jnp.float32),
             'temperature': degrees,
             'finite': finite,
         }

@@ -173,6 +173,9 @@ def test_a_poisoned_update_is_skipped_counted_and_told():
     seen, settings = Seen(), SETTINGS.updated(nonfinite='skip')
     state, history, _ = fit(Linear(), Regression(poison=(1, 0)), settings, observer=seen)
     assert [record['skipped'] for record in history] == [0, 1, 1]
+    # The optimiser counts updates: the schedule goes on where it was.
+    rates = [figures['learning_rate'] for _, figures in seen.steps]
+    assert rates[3] == rates[2] > rates[4] > rates[5] == history[-1]['learning_rate']
     assert [record['train']['count'] for record in history] == [8, 4, 8]
     assert int(state.skipped) == 1 and int(state.step) == 6
     assert any('step 2 is skipped, its loss is nan' in message for message in seen.messages)

@@ -135,6 +135,13 @@ def test_collectives_are_read_with_their_bytes():
     assert found['all-reduce'].results == (('f32', (5,)),) and found['all-reduce'].bytes == 20
 
 
+def test_what_is_spread_over_computations_counts_once():
+    line = '%a{} = bf16[8]{{0:T(8,128)(2,1)S(1)}} all-gather(%p), channel_id={}, metadata={{op_name="jit(step)/x"}}'
+    lines = [line.format(number, channel) for number, channel in enumerate((4, 4, 4, 7))]
+    assert [c.bytes for c in collectives(Text(*lines))] == [16, 16]
+    assert len(collectives(Text('%a = f32[2]{0} all-reduce(%p)', '%b = f32[2]{0} all-reduce(%q)'))) == 2
+
+
 class Text:
     """A compiled program of which only the text is known."""
 
