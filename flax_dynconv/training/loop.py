@@ -86,8 +86,9 @@ class _Run:
             summary = evaluate(plan, self.state.evaluated, step=test, stop=self._stop_if_asked)
             record = self._record(summary)
             self.progress = self.progress.next_epoch(record)
-            self._save(score=summary[plan.task.score])
+            # Told before it is saved: killed in between, it is told twice, and the logs know the second time.
             self.observer.epoch_ended(record)
+            self._save(score=summary[plan.task.score])
         if self.checkpoints is not None:
             self.checkpoints.wait()
         return Fit(self.state, self.progress.history, compile_seconds)

@@ -42,7 +42,7 @@ def run(args):
             watch(settings, folder, task.score, len(networks)) as observer,
         ):
             observer.said(f'training {" and ".join(networks.values())} on {task.name} into {folder}')
-            run_folder.write_config(folder, _config(arguments, folder))
+            run_folder.write_config(folder, _config(arguments, folder, task))
             results = experiment.run(settings, folder, observer, interruption, task)
     except Interrupted as end:
         if distributed.is_first():
@@ -54,10 +54,15 @@ def run(args):
     return 0
 
 
-def _config(arguments, folder):
+def _config(arguments, folder, task):
     """What `config.json` holds: settings, the recipe that they began with, and the versions of the latest start."""
     recipe = run_folder.read_config(folder).get('recipe') if arguments.resume else arguments.recipe or None
-    return {'recipe': recipe, 'settings': arguments.settings.flat(), 'versions': report.versions()}
+    return {
+        'recipe': recipe,
+        'settings': arguments.settings.flat(),
+        'classes': list(getattr(task, 'classes', ())),
+        'versions': report.versions(),
+    }
 
 
 def _name(arguments):
