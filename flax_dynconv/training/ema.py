@@ -12,8 +12,8 @@ def follow(average, new, decay, step):
 
     Source: TensorFlow's `ExponentialMovingAverage` with `num_updates`, as the EfficientNet recipes use it.
 
-    >>> float(follow({'w': jnp.float32(0.0)}, {'w': jnp.float32(1.0)}, decay=0.9999, step=0)['w'])
-    0.9...
+    >>> round(float(follow({'w': jnp.float32(0.0)}, {'w': jnp.float32(1.0)}, decay=0.9999, step=0)['w']), 6)
+    0.9
     """
     step = jnp.asarray(step, jnp.float32)
     keep = jnp.minimum(jnp.float32(decay), (1 + step) / (10 + step))
