@@ -118,7 +118,8 @@ def train_step(
         if state.temperature:
             state = state.replace(temperature=_tempered(state.temperature, degrees))
         rest = {name: tree for name, tree in state.variables.items() if name != 'params'}
-        grads, statistics, metrics, figures = accumulated(whole(state.params), rest, batch, state.key())
+        grads, statistics, metrics, figures = accumulated(whole(state.params), whole(rest), batch, state.key())
+        statistics = whole(statistics)  # Divided, they would divide the means of the batch with them.
         if placement is not None:
             grads = lax.with_sharding_constraint(grads, placement.state({'params': grads})['params'])
         norm = jnp.sqrt(sum(jnp.sum(jnp.square(leaf.astype(jnp.float32))) for leaf in jax.tree.leaves(grads)))

@@ -53,10 +53,10 @@ def facts(model, of=None):
     return fresh, jax.eval_shape(fresh), param_labels(model, *inputs)
 
 
-def placement(model, preset, devices=8, of=None, sizes=None):
+def placement(model, preset, devices=8, of=None, sizes=None, least=64):
     _, shapes, labels = facts(model, of)
     return Placement.preset(
-        preset, sizes, labels=labels, params=shapes.params, devices=jax.devices()[:devices], least=64
+        preset, sizes, labels=labels, params=shapes.params, devices=jax.devices()[:devices], least=least
     )
 
 

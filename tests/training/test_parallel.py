@@ -101,6 +101,6 @@ def test_a_gather_of_activations_would_be_seen():
 def test_no_activation_travels_in_the_whole_network(name, preset, capsys):
     """At full width and depth, on small images; prints what the gathers of parameters weigh."""
     model, of = create_model(name, num_classes=3), parallel.task(32, 3)
-    size = check_traffic(model, parallel.placement(model, preset, of=of), preset, of)
+    size = check_traffic(model, parallel.placement(model, preset, of=of, least=2**12), preset, of)
     with capsys.disabled():
         print(f'\n{name} {preset}: parameters gathered in a step: {size / 1e6:.1f} MB')
