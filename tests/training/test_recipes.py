@@ -23,7 +23,7 @@ from flax_dynconv.training.train_arguments import parse
 PUBLISHED = {
     'odconv-resnet-100ep': (100, 256, 0.1, 1e-4, 0.2, 0.0),
     'odconv-mobilenetv2-150ep': (150, 256, 0.05, 4e-5, 0.2, 0.0),
-    'condconv-efficientnet-350ep': (350, 2048, 0.128, 1e-5, 0.25, 0.1),
+    'condconv-efficientnet-350ep': (350, 2048, 0.256, 1e-5, 0.25, 0.1),
     'dyconv-mobilenetv2-300ep': (300, 256, 0.05, 4e-5, 0.2, 0.0),
     'dyconv-mobilenetv3-300ep': (300, 256, 0.1, 2e-5, 0.0, 0.0),
     'dyconv-resnet-100ep': (100, 256, 0.1, 1e-4, 0.1, 0.0),

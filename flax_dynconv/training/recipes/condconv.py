@@ -13,7 +13,7 @@ RECIPES = (
         paper=(
             'Yang, Bender, Le, Ngiam, "CondConv: Conditionally Parameterized Convolutions for Efficient Inference" '
             '(NeurIPS 2019, arXiv:1904.04971); settings of the released code, tensorflow/tpu '
-            'models/official/efficientnet (main.py, utils.py, condconv/)'
+            'models/official/efficientnet (main.py, utils.py, condconv/), and of timm'
         ),
         expected=(
             'top-1 on ImageNet: condconv_efficientnet_b0_4e 77.8, _b0_8e 78.3, _b1_8e 79.5; static efficientnet_b0 '
@@ -25,8 +25,8 @@ RECIPES = (
             epochs=350,
             batch_size=2048,
             optimizer='rmsprop',
-            learning_rate=0.016,
-            learning_rate_batch=256,
+            learning_rate=0.256,
+            learning_rate_batch=2048,
             momentum=0.9,
             second_moment=0.9,
             epsilon=1e-3,
@@ -49,8 +49,8 @@ RECIPES = (
         ),
         notes=(
             'AutoAugment is not implemented: RandAugment of 2 operations and strength 9 stands in for it.',
-            'Learning rate: the code takes 0.016 for each 256 images, 0.128 for 2048 (and the 0.256 of the '
-            "EfficientNet papers for 4096). timm's documentation records 0.256 for 2048: --learning-rate 0.032.",
+            "Learning rate: 0.256 for 2048 images, as timm's documentation records it for these weights; another batch "
+            "size scales it. The code's own default is 0.016 for each 256 images, half of that: --learning-rate 0.128.",
             'The learning rate falls from step 0 in stairs of 2.4 epochs; the warm-up of 5 epochs replaces the '
             'beginning. Batch norms do not decay. What is evaluated is an average of decay 0.9999, slower at first.',
             "The networks' batch norm keeps 0.99 of its statistics. On a TPU pod the code takes the statistics of a "
