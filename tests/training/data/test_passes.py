@@ -2,6 +2,11 @@
 
 import gc
 import multiprocessing
+import os
+import pathlib
+import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -15,6 +20,7 @@ from flax_dynconv.training.image_classification import ImageClassification
 from flax_dynconv.training.settings import Settings
 from tests.training.data.images import Memory, files, write_zip
 
+ROOT = pathlib.Path(__file__).resolve().parents[3]
 FACTS = Preprocessing(8, 9, 'bilinear', (0.5, 0.4, 0.3), (0.2, 0.3, 0.4), source='test')
 SOURCE = Memory(files())
 AUGMENTED = {'crop': 'random-resized', 'flip': 0.5, 'color_jitter': 0.3, 'erasing': 0.5}
@@ -130,6 +136,53 @@ def test_processes_end_with_an_abandoned_pass(tmp_path):
     assert len(multiprocessing.active_children()) == 2
     batches.close()
     assert not multiprocessing.active_children()
+
+
+@pytest.mark.slow
+def test_signals_are_left_to_the_training_process(tmp_path):
+    """A terminal and a scheduler send them to all processes of a run."""
+    source = ZipArchive(write_zip(tmp_path / 'images.zip', files()))
+    batches = task(source, reader_processes=2).batches('train', 2)
+    first = next(batches)
+    for child in multiprocessing.active_children():
+        os.kill(child.pid, signal.SIGTERM)
+        os.kill(child.pid, signal.SIGINT)
+    same(task().batches('train', 2), [first, *batches])
+    assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+KILLED = """
+import multiprocessing, os, sys
+from flax_dynconv.training.settings import Settings
+from flax_dynconv.training.tasks import create_task
+
+if __name__ == '__main__':
+    settings = Settings().updated(data=sys.argv[1], model='resnet20', reader_processes=2)
+    batches = create_task(settings).batches('train', 2)
+    next(batches)
+    print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+    os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.slow
+def test_processes_end_with_one_that_is_killed(tmp_path):
+    data, script = write_zip(tmp_path / 'images.zip', files()), tmp_path / 'killed.py'
+    script.write_text(KILLED)
+    with (tmp_path / 'out').open('w+') as out:  # A pipe would be open as long as the processes are.
+        run = subprocess.run([sys.executable, script, data], stdout=out, cwd=ROOT, env=os.environ | {'PYTHONPATH': '.'})
+        out.seek(0)
+        children = [int(pid) for pid in out.read().split()]
+    assert run.returncode == -9 and len(children) == 2
+    until = time.monotonic() + 30
+    while any(map(alive, children)) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not any(map(alive, children))
+
+
+def alive(pid):
+    stat = pathlib.Path(f'/proc/{pid}/stat')
+    return stat.exists() and stat.read_text().rpartition(')')[2].split()[0] != 'Z'
 
 
 @pytest.mark.parametrize('batch_size', [1, 2, 3, 7, 8, 20])
