@@ -13,8 +13,9 @@ class TarArchive(Archive):
     """A `Source` of the images in the uncompressed tar file at `path`.
 
     The headers are read once; an image is then one read of the file, wherever it lies. Raises ValueError for a
-    compressed one, which has no random access, and for what is no tar file; refuses the whole archive for a member
-    that leads out of it, is there twice, or is no plain file or folder (a link, a device, a sparse file).
+    compressed one, which has no random access, for what is no tar file, and for one that is cut off or damaged
+    between its members; refuses the whole archive for a member that leads out of it, is there twice, or is no plain
+    file or folder (a link, a device, a sparse file).
     """
 
     def __init__(self, path):
@@ -37,8 +38,14 @@ class TarArchive(Archive):
                             f'{where} is refused: its entry {member.name!r} is no plain file or folder but {kind}'
                         )
                     entries.add(member.name, None if member.isdir() else (member.offset_data, member.size), where)
+                end = archive.offset
         except tarfile.TarError as error:
             raise ValueError(f'{where} is no tar archive, or is damaged: {error}') from error
+        # tarfile takes a header that it cannot read for the end; the images after it must not be lost in silence.
+        with Path(path).open('rb') as file:
+            file.seek(end)
+            if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+                raise ValueError(f'{where} is cut off or damaged after {end} bytes: there is no end of archive')
         super().__init__(path, entries, where)
 
     def entry(self, name, offset, size):

@@ -182,6 +182,27 @@ def test_damage_to_an_archive_is_found(tmp_path):
         open_source(str(tmp_path / 'no.tar'))
 
 
+@pytest.mark.parametrize('more', [0, 100, 512, 700])
+def test_a_tar_that_is_cut_off_is_refused(more, tmp_path):
+    """Before, in or after the header of the last image: without it every class would still have an image."""
+    path = write_tar(tmp_path / 'cut.tar', FILES)
+    with tarfile.open(path) as archive:
+        os.truncate(path, archive.getmember('val/cow/1.png').offset + more)
+    with pytest.raises(ValueError, match=r'the archive .*cut.tar is (cut off or damaged after \d+ bytes|no tar archive)'):
+        open_source(str(path))
+
+
+def test_a_tar_with_a_damaged_header_is_refused(tmp_path):
+    path = write_tar(tmp_path / 'bad.tar', FILES)
+    with tarfile.open(path) as archive:
+        place = archive.getmember('val/cow/1.png').offset
+    with path.open('r+b') as file:
+        file.seek(place + 150)  # its checksum
+        file.write(b'7')
+    with pytest.raises(ValueError, match=r'cut off or damaged after \d+ bytes: there is no end of archive'):
+        open_source(str(path))
+
+
 @pytest.mark.parametrize('method', [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 def test_a_damaged_entry_of_a_zip_is_unreadable(method, tmp_path):
     path = write_zip(tmp_path / 'images.zip', FILES, method)
