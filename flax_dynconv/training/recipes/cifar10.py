@@ -47,7 +47,7 @@ RECIPES = (
         paper=_PAPER,
         expected='nothing is published; far below the full recipe, which it stands in for on a CPU',
         command='flax-dynconv train --recipe cifar10-short --data cifar10.zip --model odconv_resnet20_4x',
-        settings=_SETTINGS.updated(width=0.5, epochs=4, warmup_epochs=0.5, temperature_epochs=1.0),
+        settings=_SETTINGS.updated(width=0.5, epochs=2, warmup_epochs=0.25, temperature_epochs=0.5),
         notes=('Half of the channels and few epochs. The annealing of the temperature is as short.', *_NOTES),
     ),
 )
