@@ -1,8 +1,11 @@
 """The command `flax-dynconv`: each sub-command is a module with `add_parser(subparsers)` and `run(args)`."""
 
 import argparse
+import contextlib
 import importlib
 import sys
+import warnings
+from pathlib import Path
 
 COMMANDS = {
     'train': 'flax_dynconv.training.train_cli',
@@ -30,11 +33,28 @@ def main(arguments=None):
     for module in modules.values():
         module.add_parser(subparsers)
     args = parser.parse_args(arguments)
-    try:
-        return modules[args.command].run(args)
-    except _EXPECTED as error:
-        print(f'flax-dynconv {args.command}: error: {error}', file=sys.stderr)
-        return 2
+    with _warnings_in_a_line(args.command):
+        try:
+            return modules[args.command].run(args)
+        except _EXPECTED as error:
+            print(f'flax-dynconv {args.command}: error: {error}', file=sys.stderr)
+            return 2
+
+
+@contextlib.contextmanager
+def _warnings_in_a_line(command):
+    """This package's warnings are for users, who need no line of code with them; others stay as they are."""
+    with warnings.catch_warnings():
+        usual = warnings.showwarning
+
+        def show(message, category, filename, lineno, file=None, line=None):
+            if Path(filename).is_relative_to(Path(__file__).parent):
+                print(f'flax-dynconv {command}: warning: {message}', file=sys.stderr)
+            else:
+                usual(message, category, filename, lineno, file, line)
+
+        warnings.showwarning = show
+        yield
 
 
 if __name__ == '__main__':

@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
+import warnings
 
 import pytest
 
 from flax_dynconv import cli
 from flax_dynconv.training import experiment
+from flax_dynconv.training.data import listing
 
 
 def test_help_lists_every_command():
@@ -40,6 +42,18 @@ def test_arguments_that_argparse_refuses(arguments):
         (['--batch-size', '1400'], 'batch_size must be at most the 1347 training images, got 1400'),
         (['--epochs', '0'], 'epochs must be a number >= 1, got 0'),
         (['--data', 'no such folder'], 'no such folder'),
+        (
+            ['--arguments', '{"reductoin": 3}'],
+            "must fit odconv_resnet8_4x, got reductoin=3: a ResNet has no field 'reductoin'",
+        ),
+        (
+            ['--model', 'resnet8', '--num-kernels', '2'],
+            "must fit resnet8, got num_kernels=2: a ResNet has no field 'num_kernels'",
+        ),
+        (
+            ['--coordinator', 'host', '--num-processes', '2', '--process-id', '0'],
+            "coordinator must be address:port, got 'host'",
+        ),
     ],
 )
 def test_mistakes_are_one_line_and_write_nothing(arguments, message, tmp_path, capsys):
@@ -64,6 +78,21 @@ def test_a_missing_extra_is_said_before_anything_is_written(tmp_path, monkeypatc
     assert cli.main(['train', '--run-dir', str(tmp_path / 'run')]) == 2
     assert "pip install '.[train]'" in capsys.readouterr().err
     assert not (tmp_path / 'run').exists()
+
+
+def test_warnings_are_a_line(monkeypatch, capsys):
+    from flax_dynconv.training import train_cli
+
+    def warn(args):
+        warnings.warn_explicit('2 files are left out', UserWarning, listing.__file__, 1)
+        warnings.warn_explicit('of another package', UserWarning, '/elsewhere/x.py', 1)
+        return 0
+
+    monkeypatch.setattr(train_cli, 'run', warn)
+    with pytest.warns(UserWarning, match='of another package') as others:
+        assert cli.main(['train']) == 0
+    assert capsys.readouterr().err == 'flax-dynconv train: warning: 2 files are left out\n'
+    assert len(others) == 1
 
 
 def test_an_unexpected_error_keeps_its_traceback(monkeypatch):

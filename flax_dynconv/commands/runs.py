@@ -85,11 +85,16 @@ def on_these_devices(settings):
     """The settings, so that they evaluate on this machine's devices as on those that trained.
 
     A mesh for another number of devices is left to the preset. Nothing is trained: batches of training are as small
-    as the devices allow.
+    as the devices allow, and not mixed.
     """
     devices, mesh = jax.device_count(), settings.parallel.mesh
     if mesh is not None and (devices % abs(math.prod(mesh)) if -1 in mesh else math.prod(mesh) != devices):
         mesh = None
     return settings.updated(
-        batch_size=max(2, devices), accumulate=1, mesh=mesh, evaluation_batch_size=settings.images.test_batch_size
+        batch_size=max(2, devices),
+        evaluation_batch_size=settings.images.test_batch_size,
+        accumulate=1,
+        mesh=mesh,
+        mixup=0.0,
+        cutmix=0.0,
     )

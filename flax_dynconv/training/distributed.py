@@ -1,6 +1,7 @@
 """Several processes as one program: how they find each other, who writes, and how they agree."""
 
 import os
+import re
 
 import jax
 import numpy as np
@@ -26,6 +27,8 @@ def initialize(parallel):
                 'coordinator, num_processes and process_id must be given together, got '
                 f'coordinator={given[0]!r}, num_processes={given[1]}, process_id={given[2]}'
             )
+        if not re.fullmatch(r'.+:\d+', given[0]):
+            raise ValueError(f'coordinator must be address:port, got {given[0]!r}')
         if given[2] >= given[1]:
             raise ValueError(f'process_id must be below num_processes = {given[1]}, got {given[2]}')
         jax.distributed.initialize(*given)

@@ -102,7 +102,10 @@ def networks(settings):
 
 
 def build(name, num_outputs, settings):
-    """The network called `name` with the arguments of `settings`; a static one is not given those of its method."""
+    """The network called `name` with the arguments of `settings`; a static twin is not given those of its method.
+
+    Raises ValueError for an unknown name, and for arguments or num_kernels that it does not have.
+    """
     network = settings.network
     arguments = json.loads(network.arguments)
     shared = {field: getattr(network, field) for field in ('width', 'dropout', 'drop_path', 'remat')}
@@ -113,7 +116,11 @@ def build(name, num_outputs, settings):
         return twin.clone(**{name: value for name, value in arguments.items() if name in fields})
     if network.num_kernels is not None:
         arguments['num_kernels'] = network.num_kernels
-    return create_model(name, num_classes=num_outputs, dtype=dtype, **shared, **arguments)
+    try:
+        return create_model(name, num_classes=num_outputs, dtype=dtype, **shared, **arguments)
+    except TypeError as error:
+        given = ', '.join(f'{field}={value!r}' for field, value in arguments.items())
+        raise ValueError(f'arguments and num_kernels must fit {name}, got {given}: {error}') from error
 
 
 def _has_twin(name):

@@ -49,6 +49,12 @@ class ImageClassification(Classification):
         """Number of images."""
         return self.source.size(split)
 
+    def steps_per_epoch(self, batch_size):
+        """Full batches in the training split; ValueError for an odd number of images that are mixed in pairs."""
+        if self.mixing is not None and batch_size % 2:
+            raise ValueError(f'batch_size must be even, as pairs of images are mixed, got {batch_size}')
+        return super().steps_per_epoch(batch_size)
+
     def batches(self, split, batch_size, seed=0, epoch=0, start=0, rows=None):
         """One pass over `split`; see `Task`. `start` costs nothing."""
         check_split(split, self.source.splits)
@@ -57,8 +63,6 @@ class ImageClassification(Classification):
         return pipeline.batches(reader, images.reader_threads, images.reader_processes, self._note)
 
     def _training(self, split, batch_size, seed, epoch, start, rows):
-        if self.mixing is not None and batch_size % 2:
-            raise ValueError(f'batch_size must be even, as pairs of images are mixed, got {batch_size}')
         part = self._part(self.steps_per_epoch(batch_size), batch_size, start, rows, self.mixing is not None)
         order = passes.order(self.size(split), seed, epoch)
         return TrainingReader(part, self.source, order, seed, epoch, self.train_transform, self.mixing)

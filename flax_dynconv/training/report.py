@@ -27,11 +27,13 @@ def versions():
 
 
 def table(results):
-    """A `rich` table with one row for each trained network of `results`."""
+    """A `rich` table with one row for each trained network of `results`, and the number of bad images, if any."""
     names = ', '.join(f'{role}: {results[role]["model"]}' for role in roles(results))
     title = f'{results["task"]}, {results["settings"]["epochs"]} epochs, seed {results["seed"]}\n{names}'
     score = results['score']
-    view = Table(box=box.SIMPLE, title=title)
+    bad = results['bad_images']
+    caption = f'training images that could not be read (names in results.json): {len(bad)}' if bad else None
+    view = Table(box=box.SIMPLE, title=title, caption=caption)
     view.add_column('\nnetwork', no_wrap=True)
     for column in (f'test\n{score}', '\nparameters', 'multiply-adds\nper example', 'seconds\nper epoch'):
         view.add_column(column, justify='right', no_wrap=True)

@@ -37,7 +37,7 @@ class Network:
     width: float = 1.0
     """multiplies the channels"""
     num_kernels: int | None = None
-    """kernels of each bank (default: the network's)"""
+    """kernels of each bank; None: as many as the network has"""
     dropout: float = 0.0
     """rate before the classifier"""
     drop_path: float = 0.0
@@ -69,17 +69,17 @@ class Images:
     batch_size: int = 32
     """images per step, on all devices and hosts together"""
     evaluation_batch_size: int | None = None
-    """images per step of an evaluation (default: batch_size)"""
+    """images per step of an evaluation; None: batch_size"""
     image_size: int | None = None
-    """pixels of an input (default: what the network's published weights expect)"""
+    """pixels of an input; None: what the network's published weights expect"""
     resize: int | None = None
-    """pixels of the shorter side before the central crop of an evaluation (default: as published)"""
+    """pixels of the shorter side before the central crop of an evaluation; None: as published"""
     interpolation: Literal['bilinear', 'bicubic'] | None = None
-    """PIL's filter (default: as published)"""
+    """PIL's filter; None: as published"""
     mean: tuple[float, float, float] | None = None
-    """of red, green and blue, from 0 to 1: what is subtracted (default: as published)"""
+    """of red, green and blue, from 0 to 1: what is subtracted; None: as published"""
     std: tuple[float, float, float] | None = None
-    """of red, green and blue: what the difference is divided by (default: as published)"""
+    """of red, green and blue: what the difference is divided by; None: as published"""
     reader_threads: int = 4
     """threads that read and decode, on each host"""
     reader_processes: int = 0
@@ -148,15 +148,15 @@ class Optimization:
     learning_rate: float = 0.1
     """where the schedule starts after warm-up"""
     learning_rate_batch: int | None = None
-    """the batch size that learning_rate is for: it is scaled in proportion (default: no scaling)"""
+    """the batch size that learning_rate is for: it is scaled in proportion; None: no scaling"""
     momentum: float = 0.9
     """of sgd and rmsprop; the first beta of adamw and lamb"""
     nesterov: bool = False
     """of sgd"""
     second_moment: float | None = None
-    """decay of squared gradients (default: 0.9 for rmsprop, 0.999 for adamw and lamb)"""
+    """decay of squared gradients; None: 0.9 for rmsprop, 0.999 for adamw and lamb"""
     epsilon: float | None = None
-    """of the optimiser (default: 1e-3 for rmsprop, 1e-8 for adamw, 1e-6 for lamb)"""
+    """of the optimiser; None: 1e-3 for rmsprop, 1e-8 for adamw, 1e-6 for lamb"""
     weight_decay: float = 1e-4
     """sgd, rmsprop: added to the gradient; adamw, lamb: decoupled"""
     no_decay: tuple[Literal['attention', 'kernel_bank', 'norm', 'bias'], ...] = ()
@@ -188,7 +188,7 @@ class Optimization:
     temperature: float = 30.0
     """where the attention temperature starts; it ends at 1"""
     temperature_epochs: float | None = None
-    """epochs of annealing, in every step (default: a third of the run)"""
+    """epochs of annealing, in every step; None: a third of the run"""
 
     def __post_init__(self):
         _check_positive(self, 'learning_rate', 'learning_rate_batch', 'epsilon', 'clip_norm', 'decay_epochs', 'gamma')
@@ -204,7 +204,7 @@ class Parallel:
     sharding: Literal['replicate', 'fsdp', 'expert'] = 'replicate'
     """how parameters lie on the devices; see `flax_dynconv.training.sharding.presets`"""
     mesh: tuple[int, int, int] | None = None
-    """devices along the axes data, fsdp and model; one may be -1: what is left (default: the preset's)"""
+    """devices along the axes data, fsdp and model; one may be -1: what is left; None: as --sharding needs"""
     batch_statistics: Literal['global', 'device'] = 'global'
     """whose mean and variance batch norm takes: the whole batch's, or those of each device's part of it"""
     distributed: Literal['auto', 'on', 'off'] = 'auto'
@@ -227,7 +227,7 @@ class Saving:
     """Checkpoints, logs, and what to do when a loss is no number."""
 
     checkpoint_every: int | None = None
-    """steps between checkpoints within an epoch (default: only after each epoch)"""
+    """steps between checkpoints within an epoch; None: only after each epoch"""
     keep: int = 2
     """newest checkpoints that are kept, besides the best"""
     nonfinite: Literal['stop', 'skip'] = 'stop'

@@ -37,7 +37,7 @@ class TrainArguments(Settings):
     recipe: str = ''
     """name of a recipe, whose settings are the defaults of all other flags"""
     run_dir: str = ''
-    """folder for the results (default: the first free one in runs/)"""
+    """folder for the results; '': the first free one in runs/"""
     overwrite: bool = False
     """replace an earlier run in --run-dir"""
     resume: bool = False

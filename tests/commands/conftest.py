@@ -15,6 +15,7 @@ from flax_dynconv.training.settings import Settings
 
 CLASSES = ('blue', 'green', 'red')
 SIZE, TRAIN, TEST = 8, 16, 5  # pixels; images of each class
+BROKEN = ('train/blue/x.png', 'train/red/x.png', 'train/red/y.png')
 SETTINGS = Settings(epochs=2, seed=1).updated(
     model='odconv_tiny_2x',
     width=0.5,
@@ -54,6 +55,8 @@ def pictures(tmp_path_factory):
                 pixels = generator.integers(0, 120, (SIZE, SIZE, 3))
                 pixels[:, :, 2 - label] += 80
                 Image.fromarray(pixels.astype(np.uint8)).save(place / f'{i}.png')
+    for name in BROKEN:
+        (folder / name).write_bytes(b'no image')
     return folder
 
 

@@ -8,10 +8,10 @@ import pytest
 
 from flax_dynconv.commands import runs
 from flax_dynconv.convert import save_variables
-from flax_dynconv.training import run_folder
+from flax_dynconv.training import report, run_folder
 from flax_dynconv.training.settings import Settings
 from flax_dynconv.training.tasks import create_task
-from tests.commands.conftest import BY_WEIGHTS, SETTINGS
+from tests.commands.conftest import BROKEN, BY_WEIGHTS, SETTINGS
 
 
 @pytest.fixture
@@ -44,6 +44,12 @@ def test_a_run_gives_what_was_recorded(run, results, command):
         assert figure['model'] == results[role]['model']
         assert figure['reloaded'] == figure['recorded'] == results[role]['history'][-1]['test']
         assert figure['reloaded']['accuracy'] == results[role]['test_accuracy']
+
+
+def test_images_that_could_not_be_read_are_named_and_counted(results):
+    assert set(results['bad_images']) == set(BROKEN)
+    assert report.table(results).caption == 'training images that could not be read (names in results.json): 3'
+    assert report.table(results | {'bad_images': {}}).caption is None
 
 
 def test_other_figures_than_recorded_are_exit_code_1(copy, command):
