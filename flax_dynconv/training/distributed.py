@@ -9,6 +9,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 # What a cluster sets for each of several processes; JAX's own detection reads the rest from it.
 _SIGNS = ('JAX_COORDINATOR_ADDRESS', 'OMPI_MCA_orte_hnp_uri', 'OMPI_MCA_PRRTE_HNP_URI')
+# A process that ends, for an error too, waits so long for the others to end; then JAX ends them all.
+_PATIENCE = 60
 
 
 def initialize(parallel):
@@ -16,7 +18,10 @@ def initialize(parallel):
 
     With addresses, they are used. Without, 'on' leaves it to JAX, which knows SLURM, Open MPI, Kubernetes and Cloud
     TPU; 'auto' does so only where the environment names a coordinator, several SLURM tasks or several TPU hosts.
-    Returns whether there are several processes. Raises ValueError for addresses that are incomplete.
+    A process that ends alone, by an error of its host, is followed by the others within a minute.
+
+    Returns whether there are several processes. Raises ValueError for addresses that are incomplete, and where there
+    are several processes, as on a TPU pod whose environment does not say so, without being told.
     """
     given = (parallel.coordinator, parallel.num_processes, parallel.process_id)
     if parallel.distributed == 'off':
@@ -31,15 +36,22 @@ def initialize(parallel):
             raise ValueError(f'coordinator must be address:port, got {given[0]!r}')
         if given[2] >= given[1]:
             raise ValueError(f'process_id must be below num_processes = {given[1]}, got {given[2]}')
-        jax.distributed.initialize(*given)
+        jax.distributed.initialize(*given, shutdown_timeout_seconds=_PATIENCE)
     elif parallel.distributed == 'on' or _in_a_cluster(os.environ):
-        jax.distributed.initialize()
-    return jax.process_count() > 1
+        jax.distributed.initialize(shutdown_timeout_seconds=_PATIENCE)
+    several = jax.process_count() > 1
+    if several and not jax.distributed.is_initialized():
+        raise ValueError(
+            f"distributed must be 'on': this is one of {jax.process_count()} processes, but nothing in the environment "
+            f'says how they find each other; got {parallel.distributed!r}'
+        )
+    return several
 
 
 def _in_a_cluster(environment):
     several_tasks = int(environment.get('SLURM_NTASKS', environment.get('SLURM_NPROCS', '1')) or 1) > 1
-    inside_a_task = 'SLURM_PROCID' in environment
+    # The script of a batch job has a number too, but is no task of a step.
+    inside_a_task = 'SLURM_PROCID' in environment and 'SLURM_STEP_NODELIST' in environment
     hosts = environment.get('TPU_WORKER_HOSTNAMES', '').split(',')
     return (
         any(environment.get(sign) for sign in _SIGNS)
