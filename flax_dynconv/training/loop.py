@@ -69,6 +69,7 @@ class _Run:
         start = time.perf_counter()
         values = self._restore()
         if values is not None and values['epoch'] >= plan.settings.epochs:
+            self._started(plan.steps)
             return Fit(self.state, values['history'], 0.0)
         train, test = plan.compiled(*(self._first(split) for split in ('train', 'test')))
         if values is not None:
@@ -77,9 +78,7 @@ class _Run:
             self.saved = self._step()
             self.observer.said(f'{self.role}: resumed after step {self._step()} of {plan.steps}')
         compile_seconds = time.perf_counter() - start
-        self.observer.started(
-            self.role, self._step(), plan.steps, plan.steps_per_epoch, plan.settings.images.batch_size
-        )
+        self._started(self._step())
         self._stop_if_asked()
         while self.progress.epoch < plan.settings.epochs:
             self._train(train)
@@ -92,6 +91,10 @@ class _Run:
         if self.checkpoints is not None:
             self.checkpoints.wait()
         return Fit(self.state, self.progress.history, compile_seconds)
+
+    def _started(self, step):
+        plan = self.plan
+        self.observer.started(self.role, step, plan.steps, plan.steps_per_epoch, plan.settings.images.batch_size)
 
     def _first(self, split):
         """The shape of a batch of `split`, from the data themselves: they may have more entries than the example."""

@@ -114,6 +114,7 @@ def train_step(
         return grads, statistics, metrics, figures
 
     def step(state, batch):
+        updates = state.step - state.skipped  # What the optimiser counts.
         degrees = jnp.asarray(temperature(state.step), jnp.float32)
         if state.temperature:
             state = state.replace(temperature=_tempered(state.temperature, degrees))
@@ -129,11 +130,10 @@ def train_step(
         new = state.replace(params=params, batch_stats=statistics or state.batch_stats, opt_state=opt_state)
         if state.ema:
             averaged = {'params': new.params, 'batch_stats': new.batch_stats}
-            new = new.replace(ema=ema.follow(state.ema, averaged, ema_decay, state.step))
+            new = new.replace(ema=ema.follow(state.ema, averaged, ema_decay, updates))
         if skip_nonfinite:
             new = jax.tree.map(functools.partial(jnp.where, finite), new, state)
             new = new.replace(skipped=state.skipped + ~finite)
-        updates = state.step - state.skipped  # What the optimiser counts.
         figures |= {
             'gradient_norm': norm,
             'learning_rate': jnp.float32(jnp.nan) if rate is None else jnp.asarray(rate(updates), jnp.float32),

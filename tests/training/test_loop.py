@@ -245,6 +245,8 @@ def test_wherever_a_run_is_interrupted_it_ends_with_the_same_bits(after, tmp_pat
 def test_a_finished_run_is_read_and_not_trained_again(tmp_path):
     with Checkpoints(tmp_path) as checkpoints:
         state, history, _ = fit(Linear(), Regression(), checkpoints=checkpoints)
-        again, recorded, compile_seconds = fit(Linear(), Regression(), checkpoints=checkpoints)
+        seen = Seen()
+        again, recorded, compile_seconds = fit(Linear(), Regression(), checkpoints=checkpoints, observer=seen)
     assert recorded == history and compile_seconds == 0
+    assert seen.begun == [('model', 6, 6, 2, 4)] and not seen.steps  # For the bar: it is one network of the run.
     assert all(np.array_equal(a, b) for a, b in zip(leaves(state), leaves(again), strict=True))

@@ -121,6 +121,9 @@ def test_a_skipped_update_changes_the_counters_alone():
     after, _, figures = step(after, where.batch(batch, 16))
     assert figures['finite'] == 1 and (int(after.step), int(after.skipped)) == (2, 1)
     assert not np.array_equal(after.params['Dense_0']['kernel'], before.params['Dense_0']['kernel'])
+    # Averages count updates, as the optimiser does: for this one, the first, they keep a tenth.
+    new = {'params': after.params, 'batch_stats': after.batch_stats}
+    jax.tree.map(assert_close, after.ema, jax.tree.map(lambda a, b: 0.1 * a + 0.9 * b, before.ema, new))
 
 
 def test_an_average_follows():
