@@ -21,7 +21,7 @@ def from_first(function):
         try:
             result = function()
         except Exception as raised:
-            error = raised
+            error = _portable(raised)
     result, error = _broadcast((result, error), source=0)
     if error is not None:
         raise error
@@ -40,6 +40,25 @@ def first_not_none(value):
 
     has = multihost_utils.process_allgather(np.int32(value is not None)).reshape(-1)
     return _broadcast(value, source=int(np.argmax(has))) if has.any() else None
+
+
+def of_all(value):
+    """The values of all processes, in order, in all of them. Called by all.
+
+    >>> of_all({'name': 'reason'})
+    [{'name': 'reason'}]
+    """
+    count = jax.process_count()
+    return [value] if count == 1 else [_broadcast(value, source) for source in range(count)]
+
+
+def _portable(error):
+    """The exception, or its text as a RuntimeError where it does not survive pickling: the others must not wait."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError(f'{type(error).__name__}: {error}')
+    return error
 
 
 def _broadcast(value, source):

@@ -9,10 +9,11 @@ import jax
 import numpy as np
 
 from flax_dynconv.models import MODELS, count, create_model, static_twin
-from flax_dynconv.training import loop, report, run_folder
+from flax_dynconv.training import agreement, loop, report, run_folder
 from flax_dynconv.training.checkpoints import Checkpoints
 from flax_dynconv.training.distributed import is_first
 from flax_dynconv.training.extras import require
+from flax_dynconv.training.monitoring import json_lines
 from flax_dynconv.training.monitoring.observer import Watcher
 from flax_dynconv.training.plan import Plan
 from flax_dynconv.training.task import Trained
@@ -48,7 +49,7 @@ def run(settings, folder, observer=None, interruption=None, task=None):
     """
     task = prepare(settings) if task is None else task
     observer = Watcher() if observer is None else observer
-    if hasattr(task, 'on_bad_image'):
+    if hasattr(task, 'on_bad_image') and is_first():  # Elsewhere the task warns: this observer would not.
         task.on_bad_image = lambda name, reason: observer.said(f'{name} cannot be read and is left out: {reason}')
     started = time.perf_counter()
     results = {
@@ -73,17 +74,18 @@ def run(settings, folder, observer=None, interruption=None, task=None):
             )
         trained[role] = Trained(name, model, _on_host(fitted.state.evaluated), tuple(fitted.history))
         results[role] = _summary(name, model, task, fitted)
-    if is_first():
-        task.picture(folder / run_folder.PICTURE, trained, settings.images.test_batch_size)
+    # The others wait here: at their ends they would wait for a minute only (`distributed.initialize`).
+    picture = folder / run_folder.PICTURE
+    agreement.from_first(lambda: task.picture(picture, trained, settings.images.test_batch_size))
+    bad_images = agreement.of_all(dict(getattr(task, 'bad_images', {})))
     results |= {
-        'bad_images': dict(getattr(task, 'bad_images', {})),
+        'bad_images': {name: reason for each in bad_images for name, reason in each.items()},
         'seconds': time.perf_counter() - started,
         'devices': [str(device) for device in jax.devices()],
         'processes': jax.process_count(),
         'versions': report.versions(),
     }
-    if is_first():
-        run_folder.write_results(folder, results)
+    run_folder.write_results(folder, json_lines.plain(results))
     return results
 
 

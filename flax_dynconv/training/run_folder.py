@@ -10,7 +10,6 @@ import socket
 from pathlib import Path
 
 from flax_dynconv.training import agreement
-from flax_dynconv.training.distributed import is_first
 
 CONFIG, RESULTS, PICTURE, CHECKPOINTS = 'config.json', 'results.json', 'picture.png', 'checkpoints'
 LOCK, _TRIAL = '.lock', '.writable'
@@ -138,7 +137,7 @@ def read_config(path):
 
 
 def write_results(path, results):
-    """`results.json`, complete or not at all; NaN is refused, as JSON knows none (ValueError)."""
+    """`results.json`, complete or not at all; NaN is refused, as JSON knows none (ValueError). Called by all, too."""
     _write(path, RESULTS, results)
 
 
@@ -149,13 +148,16 @@ def read_results(path):
 
 def _write(path, name, content):
     text = json.dumps(content, indent=2, allow_nan=False) + '\n'
-    if is_first():
+
+    def write():
         temporary = Path(path) / f'.{name}'
         with temporary.open('w') as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(Path(path) / name)
+
+    agreement.from_first(write)
 
 
 def _read(path, name, nothing):

@@ -9,6 +9,8 @@ import sys
 import pytest
 
 from flax_dynconv.training import agreement, run_folder
+from flax_dynconv.training.interruption import Interrupted
+from flax_dynconv.training.run_folder import InUse
 
 HOST = """
 import json, sys
@@ -28,6 +30,7 @@ def refused(message):
 
 said = {'first': agreement.from_first(lambda: process), 'one has': agreement.first_not_none('b' if process else None)}
 said['none has'] = agreement.first_not_none(None)
+said['all'] = agreement.of_all({process: 'x' * process})
 try:
     agreement.from_first(lambda: refused('by the first') if process == 0 else None)
 except FileExistsError as error:
@@ -73,6 +76,17 @@ def test_in_one_process_nothing_is_exchanged():
         agreement.from_first(lambda: {}['own'])
 
 
+def test_an_exception_that_cannot_travel_does_as_text():
+    class Local(Exception):
+        pass
+
+    for error in (Local('no class of a module'), Interrupted('SIGTERM', 3)):  # Two arguments, made from one text.
+        portable = agreement._portable(error)
+        assert isinstance(portable, RuntimeError) and str(portable) == f'{type(error).__name__}: {error}'
+    refused = InUse('by another')
+    assert agreement._portable(refused) is refused
+
+
 def test_two_processes_take_the_same_decisions(tmp_path):
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
@@ -101,6 +115,7 @@ def test_two_processes_take_the_same_decisions(tmp_path):
         'first': 0,
         'one has': 'b',
         'none has': None,
+        'all': [{'0': ''}, {'1': 'x'}],
         'refused': 'by the first',
         'steps': [1, 2, 3],
         'progress': {'step': 2},

@@ -1,6 +1,7 @@
 """A whole run at the smallest size: files, figures, reloading, the picture's numbers, the commands."""
 
 import functools
+from types import SimpleNamespace
 
 import jax
 import matplotlib.image
@@ -10,7 +11,7 @@ import pytest
 from flax_dynconv import cli
 from flax_dynconv.layers import ODConv
 from flax_dynconv.models import MODELS, ResNet, count
-from flax_dynconv.training import experiment, pictures, run_folder
+from flax_dynconv.training import experiment, loop, pictures, run_folder
 from flax_dynconv.training.settings import Settings
 from flax_dynconv.training.task import Trained
 from flax_dynconv.training.tasks import create_task
@@ -144,6 +145,20 @@ def test_the_room_that_checkpoints_need_is_known_before():
     parameters = count(experiment.build('tiny', 10, settings), task.example()['image']).parameters
     # Parameters and their momentum, three that are kept, the best, and one that is being written.
     assert 1.0 < experiment.needed_bytes(settings, task) / (5 * 2 * 4 * parameters) < 1.3
+
+
+def test_a_test_loss_that_is_no_number_does_not_cost_the_results(tmp_path, monkeypatch):
+    def fit(*args, **options):
+        figures = {'loss': float('nan'), 'accuracy': 0.5}
+        return loop.Fit(SimpleNamespace(evaluated={}), [{'epoch': 1, 'seconds': 1.0, 'test': figures}], 0.0)
+
+    monkeypatch.setattr(loop, 'fit', fit)
+    monkeypatch.setattr(experiment, '_on_host', lambda variables: variables)
+    task = create_task(Settings())
+    monkeypatch.setattr(task, 'picture', lambda *args: None)
+    results = experiment.run(Settings().updated(model='tiny', width=0.5), tmp_path, task=task)
+    assert np.isnan(results['static']['test_loss'])
+    assert run_folder.read_results(tmp_path)['static']['history'][0]['test'] == {'loss': 'nan', 'accuracy': 0.5}
 
 
 @pytest.mark.slow

@@ -89,10 +89,17 @@ def _decoded(text):
 
 
 def _encoded(line):
-    return json.dumps(_plain(line), allow_nan=False, default=float)
+    return json.dumps(plain(line), allow_nan=False, default=float)
 
 
-def _plain(value):
+def plain(value):
+    """What JSON can hold: numbers that it does not know, however deep, become the texts 'nan', 'inf' and '-inf'.
+
+    >>> plain({'history': [{'loss': float('nan')}]})
+    {'history': [{'loss': 'nan'}]}
+    """
     if isinstance(value, Mapping):
-        return {key: _plain(part) for key, part in value.items()}
+        return {key: plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(part) for part in value]
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
