@@ -124,7 +124,7 @@ def test_arguments_reach_the_network_and_its_twin_where_it_has_them():
         assert (network.num_classes, network.dropout, network.in_channels, network.remat) == (7, 0.1, 1, True)
         assert network.dtype == 'bfloat16'
     assert dynamic.conv.keywords['num_kernels'] == 2 and dynamic.conv.keywords['reduction'] == 0.5
-    with pytest.raises(TypeError, match='reductoin'):
+    with pytest.raises(ValueError, match=r'must fit odconv_resnet8_4x, got reductoin=1, num_kernels=2: .* no field'):
         experiment.build('odconv_resnet8_4x', 7, chosen.updated(arguments='{"reductoin": 1}'))
 
 

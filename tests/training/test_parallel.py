@@ -6,13 +6,15 @@ import math
 import jax
 import numpy as np
 import pytest
+from flax import linen as nn
 
 from flax_dynconv.layers import ODConv
 from flax_dynconv.models import create_model
+from flax_dynconv.training.plan import Plan
 from flax_dynconv.training.sharding import PRESETS, collectives
 from tests.models.tiny import tiny
 from tests.tolerances import assert_close
-from tests.training import parallel
+from tests.training import parallel, toy
 
 NAMES = ('odconv_resnet18_4x', 'condconv_efficientnet_b0_4e', 'dyconv_mobilenetv2_050_4x')
 
@@ -93,6 +95,24 @@ def test_a_gather_of_activations_would_be_seen():
         check_traffic(model, parallel.placement(model, 'replicate'), 'replicate')
     with pytest.raises(AssertionError):
         check_traffic(model, parallel.placement(model, 'fsdp'), 'fsdp')
+
+
+class Wide(nn.Module):
+    @nn.compact
+    def __call__(self, x, train=False):
+        return nn.Dense(2**14, kernel_init=nn.initializers.normal())(x.reshape(len(x), -1)).mean(1)
+
+
+def test_parameters_are_born_divided():
+    """No device holds the whole of them while they are made."""
+    plan = Plan(Wide(), toy.Regression(16, 8), toy.SETTINGS.updated(batch_size=8, sharding='fsdp'))
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, plan.shapes)
+    memory = jax.jit(plan._fresh, out_shardings=shardings).lower().compile().memory_analysis()
+    whole = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(plan.shapes.params))
+    assert memory.output_size_in_bytes < 2 * whole / 7  # With momentum.
+    assert memory.temp_size_in_bytes < whole / 2
+    kernel = plan.initial().params['Dense_0']['kernel']
+    assert {shard.data.shape for shard in kernel.addressable_shards} == {(12, 2**14 // 8)}
 
 
 @pytest.mark.slow

@@ -1,10 +1,10 @@
 """Three ways to lay a training state on a mesh, and when to use each.
 
 * `replicate`: every device has everything. Use it while parameters, optimiser state and averages fit a device: nothing
-  travels but the sum of the gradients.
-* `fsdp`: every array of the state is divided over the devices and whole only while a step runs. Use it when the
-  optimiser's state, the averages and the banks of K kernels are what fills the memory: K kernels cost K times as much
-  of it, and their gathering costs their bytes once in a step.
+  travels but sums: of the gradients and of batch norm.
+* `fsdp`: every array of the state but the small ones is divided over the devices, and whole only while a step runs.
+  Use it when the optimiser's state, the averages and the banks of K kernels are what fills the memory: K kernels cost
+  K times as much of it, and their gathering costs their bytes once in a step.
 * `expert`: banks are divided by kernels, and everything else is replicated. Use it when the banks alone are too much
   and the number of kernels divides: the whole of a kernel stays on one device, as for saving or exchanging single
   kernels. In a soft mixture every sample uses every kernel, so this saves memory and no arithmetic, and banks are
