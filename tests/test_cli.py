@@ -80,6 +80,13 @@ def test_a_missing_extra_is_said_before_anything_is_written(tmp_path, monkeypatc
     assert not (tmp_path / 'run').exists()
 
 
+def test_an_extra_that_a_setting_needs_is_said_before_anything_is_written(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, 'tensorboardX', None)
+    assert cli.main(['train', '--run-dir', str(tmp_path / 'run'), '--tensorboard']) == 2
+    assert 'tensorboardX is not installed; it writes TensorBoard events' in capsys.readouterr().err
+    assert not (tmp_path / 'run').exists()
+
+
 def test_warnings_are_a_line(monkeypatch, capsys):
     from flax_dynconv.training import train_cli
 

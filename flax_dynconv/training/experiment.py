@@ -23,6 +23,8 @@ from flax_dynconv.training.tasks import create_task
 def prepare(settings):
     """The task of a run; raises here and now what would stop the run: an unknown name, a missing optional package."""
     require('matplotlib', 'draws the picture')
+    if settings.saving.tensorboard:
+        require('tensorboardX', 'writes TensorBoard events')
     for name in networks(settings).values():
         build(name, 10, settings)  # Before the data are looked at: a misspelt name should not wait for them.
     task = create_task(settings)

@@ -4,8 +4,8 @@ import jax
 import numpy as np
 
 from flax_dynconv.training.extras import require
+from flax_dynconv.training.monitoring.curves import draw_results, over_epochs
 
-COLOURS = {'dynamic': '#c1440e', 'static': '#2b6c99'}
 MOST_COLUMNS = 6
 # More rows than that cannot be told apart, and a row for each class costs a pass over the test images.
 MOST_CLASSES = 20
@@ -66,19 +66,7 @@ def class_attention(task, model, variables, batch_size, split='test'):
 
 def _curves(axes, trained, score):
     loss, error, schedule = axes
-    for role, run in trained.items():
-        epochs = [record['epoch'] for record in run.history]
-        for split, style in (('train', ':'), ('test', '-')):
-            look = {'color': COLOURS[role], 'linestyle': style, 'linewidth': 1.6, 'label': f'{role}, {split}'}
-            loss.plot(epochs, [record[split]['loss'] for record in run.history], **look)
-            error.plot(epochs, [100 * (1 - record[split][score]) for record in run.history], **look)
-    loss.set(title='Loss', ylabel='cross-entropy (nats)', yscale='log')
-    # Linear below 1 %, so that an error of zero has a place.
-    error.set_yscale('symlog', linthresh=1, linscale=0.7)
-    error.set(title=f'Error (100 % - {score})', ylabel='error (%)', ylim=(0, 100))
-    error.set_yticks([0, 0.5, 1, 2, 5, 10, 20, 50, 100], ['0', '0.5', '1', '2', '5', '10', '20', '50', '100'])
-    error.minorticks_off()
-    loss.legend(fontsize=8)
+    draw_results(loss, error, {role: run.history for role, run in trained.items()}, score)
     records = next(iter(trained.values())).history
     epochs = [record['epoch'] for record in records]
     lines = schedule.plot(epochs, [r['temperature'] for r in records], color='#333333', label='attention temperature')
@@ -89,10 +77,7 @@ def _curves(axes, trained, score):
     rate.set(ylabel='learning rate', ylim=(0, None))
     schedule.legend(handles=lines, fontsize=8)
     for axis in axes:
-        axis.set(xlabel='epoch')
-        axis.xaxis.get_major_locator().set_params(integer=True)
-        axis.grid(color='#dddddd', linewidth=0.6)
-        axis.set_axisbelow(True)
+        over_epochs(axis)
 
 
 def _attentions(part, attention, rows, columns):

@@ -75,7 +75,7 @@ def draw(path, histories, score):
     figure = Figure(figsize=(16, 7.2), layout='constrained')
     FigureCanvasAgg(figure)
     axes = figure.subplots(2, 4).ravel()
-    _results(axes[0], axes[1], histories, score)
+    draw_results(axes[0], axes[1], histories, score)
     for axis, (name, title, label) in zip(axes[2:], panels, strict=False):
         for role, records in histories.items():
             points = [(record['epoch'], float(record[name])) for record in records if name in record]
@@ -86,17 +86,23 @@ def draw(path, histories, score):
     for axis in axes[2 + len(panels) :]:
         axis.set_axis_off()
     for axis in axes[: 2 + len(panels)]:
-        axis.set(xlabel='epoch')
-        axis.xaxis.get_major_locator().set_params(integer=True)
-        axis.grid(color='#dddddd', linewidth=0.6)
-        axis.set_axisbelow(True)
+        over_epochs(axis)
     path = Path(path)
     temporary = path.with_name(f'.{path.name}')
     figure.savefig(temporary, dpi=110, format='png')
     temporary.replace(path)
 
 
-def _results(loss, error, histories, score):
+def over_epochs(axis):
+    """What all axes over epochs look like."""
+    axis.set(xlabel='epoch')
+    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.grid(color='#dddddd', linewidth=0.6)
+    axis.set_axisbelow(True)
+
+
+def draw_results(loss, error, histories, score):
+    """Loss, and error 1 - `score` in percent, of training and test onto two axes of matplotlib."""
     for role, records in histories.items():
         epochs = [record['epoch'] for record in records]
         for split, style in (('train', ':'), ('test', '-')):
