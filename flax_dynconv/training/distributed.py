@@ -36,9 +36,9 @@ def initialize(parallel):
             raise ValueError(f'coordinator must be address:port, got {given[0]!r}')
         if given[2] >= given[1]:
             raise ValueError(f'process_id must be below num_processes = {given[1]}, got {given[2]}')
-        jax.distributed.initialize(*given, shutdown_timeout_seconds=_PATIENCE)
+        _join(*given)
     elif parallel.distributed == 'on' or _in_a_cluster(os.environ):
-        jax.distributed.initialize(shutdown_timeout_seconds=_PATIENCE)
+        _join()
     several = jax.process_count() > 1
     if several and not jax.distributed.is_initialized():
         raise ValueError(
@@ -46,6 +46,13 @@ def initialize(parallel):
             f'says how they find each other; got {parallel.distributed!r}'
         )
     return several
+
+
+def _join(*addresses):
+    try:
+        jax.distributed.initialize(*addresses, shutdown_timeout_seconds=_PATIENCE)
+    except RuntimeError as error:
+        raise ConnectionError(f'the processes do not find each other: {error}') from error
 
 
 def _in_a_cluster(environment):

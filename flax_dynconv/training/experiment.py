@@ -52,7 +52,7 @@ def run(settings, folder, observer=None, interruption=None, task=None):
     task = prepare(settings) if task is None else task
     observer = Watcher() if observer is None else observer
     if hasattr(task, 'on_bad_image') and is_first():  # Elsewhere the task warns: this observer would not.
-        task.on_bad_image = lambda name, reason: observer.said(f'{name} cannot be read and is left out: {reason}')
+        _remember_bad_images(task, folder / run_folder.BAD_IMAGES, observer)
     started = time.perf_counter()
     results = {
         'task': task.name,
@@ -125,6 +125,23 @@ def build(name, num_outputs, settings):
     except TypeError as error:
         given = ', '.join(f'{field}={value!r}' for field, value in arguments.items())
         raise ValueError(f'arguments and num_kernels must fit {name}, got {given}: {error}') from error
+
+
+def _remember_bad_images(task, file, observer):
+    """Let the observer, and the next process of this run, know of images that cannot be read."""
+    for line in file.read_text().splitlines() if file.is_file() else ():
+        try:
+            name, reason = json.loads(line)
+        except ValueError:
+            continue  # Half a line: the process was killed.
+        task.bad_images.setdefault(name, reason)
+
+    def note(name, reason):
+        with file.open('a') as lines:
+            lines.write(json.dumps([name, reason]) + '\n')
+        observer.said(f'{name} cannot be read and is left out: {reason}')
+
+    task.on_bad_image = note
 
 
 def _has_twin(name):

@@ -12,12 +12,12 @@ from pathlib import Path
 from flax_dynconv.training import agreement
 
 CONFIG, RESULTS, PICTURE, CHECKPOINTS = 'config.json', 'results.json', 'picture.png', 'checkpoints'
-LOCK, _TRIAL = '.lock', '.writable'
+LOCK, _TRIAL, BAD_IMAGES = '.lock', '.writable', 'bad_images.jsonl'
 # What a process that is killed may leave behind without having begun a run.
 _PASSING = (LOCK, _TRIAL, f'.{CONFIG}')
 RUNS = Path('runs')
 # What a run writes, the logs of `monitoring` included: all that overwriting removes.
-WRITTEN = (CONFIG, RESULTS, PICTURE, CHECKPOINTS, 'log.jsonl', 'curves.png', 'tensorboard')
+WRITTEN = (CONFIG, RESULTS, PICTURE, CHECKPOINTS, BAD_IMAGES, 'log.jsonl', 'curves.png', 'tensorboard')
 
 
 class InUse(OSError):

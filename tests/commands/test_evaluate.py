@@ -8,7 +8,7 @@ import pytest
 
 from flax_dynconv.commands import runs
 from flax_dynconv.convert import save_variables
-from flax_dynconv.training import report, run_folder
+from flax_dynconv.training import experiment, report, run_folder
 from flax_dynconv.training.settings import Settings
 from flax_dynconv.training.tasks import create_task
 from tests.commands.conftest import BROKEN, BY_WEIGHTS, SETTINGS
@@ -50,6 +50,18 @@ def test_images_that_could_not_be_read_are_named_and_counted(results):
     assert set(results['bad_images']) == set(BROKEN)
     assert report.table(results).caption == 'training images that could not be read (names in results.json): 3'
     assert report.table(results | {'bad_images': {}}).caption is None
+
+
+def test_images_that_could_not_be_read_are_remembered_by_a_run_that_goes_on(run, pictures, copy):
+    """Both networks are trained to the end: nothing is read again, and the images are still in the results."""
+    before = run_folder.read_results(run)['bad_images']
+    lines = (run / run_folder.BAD_IMAGES).read_text()
+    assert len(lines.splitlines()) == len(BROKEN)
+    shutil.copytree(run / run_folder.CHECKPOINTS, copy / run_folder.CHECKPOINTS, dirs_exist_ok=True)
+    (copy / run_folder.BAD_IMAGES).write_text(lines + '["half a li')
+    again = experiment.run(SETTINGS.updated(data=str(pictures)), copy)
+    assert again['bad_images'] == before
+    assert set(before) == set(BROKEN)
 
 
 def test_other_figures_than_recorded_are_exit_code_1(copy, command):

@@ -95,6 +95,10 @@ class Told(Watcher):
 def main(folder, coordinator, processes, process, devices):
     jax.config.update('jax_platforms', 'cpu')
     jax.config.update('jax_num_cpu_devices', int(devices))
+    # The training that is interrupted and goes on has the programs of the one before.
+    jax.config.update('jax_compilation_cache_dir', str(Path(folder, 'programs')))
+    jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)
+    jax.config.update('jax_persistent_cache_min_entry_size_bytes', -1)
     parallel = Parallel(coordinator=coordinator, num_processes=int(processes), process_id=int(process))
     assert distributed.initialize(parallel) == (int(processes) > 1)
     folder, said = Path(folder), {'devices': jax.device_count(), 'first': distributed.is_first()}
@@ -104,17 +108,22 @@ def main(folder, coordinator, processes, process, devices):
         said[preset] = {'summaries': summaries, 'told': told.steps}
         if distributed.is_first():
             np.savez(folder / f'{preset}.npz', *jax.tree.leaves(state))
-    # A signal to the last process alone: all stop after the same step, and go on from it.
-    own = Switch(4) if int(process) == int(processes) - 1 else Switch(-1)
+    if int(processes) == 2:
+        said['interrupted'] = interrupted(folder, Switch(4 if int(process) == 1 else -1))
+    print(json.dumps(said))
+
+
+def interrupted(folder, switch):
+    """A signal to one process alone: the step after which this one stops. Then it goes on from there."""
     with Checkpoints(folder / 'checkpoints') as checkpoints:
         try:
-            trained('fsdp', checkpoints=checkpoints, interruption=own)
-        except Interrupted as interrupted:
-            said['interrupted'] = interrupted.step
+            trained('fsdp', checkpoints=checkpoints, interruption=switch)
+        except Interrupted as end:
+            stopped = end.step
         state, _ = trained('fsdp', checkpoints=checkpoints)
     if distributed.is_first():
         np.savez(folder / 'resumed.npz', *jax.tree.leaves(state))
-    print(json.dumps(said))
+    return stopped
 
 
 if __name__ == '__main__':

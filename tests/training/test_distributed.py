@@ -61,3 +61,12 @@ def test_others_that_nobody_spoke_of_are_noticed(started, monkeypatch):
     monkeypatch.setattr(jax, 'process_count', lambda: 4)
     with pytest.raises(ValueError, match=r"distributed must be 'on': this is one of 4 processes, .* got 'auto'"):
         distributed.initialize(Parallel())
+
+
+def test_processes_that_do_not_find_each_other_are_said(monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError('DEADLINE_EXCEEDED: 10.0.0.1:1')
+
+    monkeypatch.setattr(jax.distributed, 'initialize', fail)
+    with pytest.raises(ConnectionError, match=r'the processes do not find each other: DEADLINE_EXCEEDED'):
+        distributed.initialize(Parallel(coordinator='10.0.0.1:1', num_processes=2, process_id=1))
