@@ -22,7 +22,7 @@ FIGURES = ('model', 'test_accuracy', 'test_loss', 'parameters', 'multiply_adds')
 
 
 @pytest.fixture(scope='module', autouse=True)
-def tiny():
+def tiny(compiled_once):
     """A network of one block and its twin among the models: compilation is what takes time here."""
     fields = {'stage_sizes': (1,), 'features': 16, 'stem': 'cifar'}
     with pytest.MonkeyPatch.context() as patch:

@@ -15,6 +15,8 @@ from flax_dynconv.training.plan import Plan
 from flax_dynconv.training.state import TrainState
 from tests.training.toy import ONE, SETTINGS, Dynamic, Linear, Regression, leaves
 
+pytestmark = pytest.mark.usefixtures('compiled_once')
+
 
 def plan(model, task, settings=SETTINGS):
     return Plan(model, task, settings, ONE)
