@@ -188,7 +188,9 @@ def test_a_tar_that_is_cut_off_is_refused(more, tmp_path):
     path = write_tar(tmp_path / 'cut.tar', FILES)
     with tarfile.open(path) as archive:
         os.truncate(path, archive.getmember('val/cow/1.png').offset + more)
-    with pytest.raises(ValueError, match=r'the archive .*cut.tar is (cut off or damaged after \d+ bytes|no tar archive)'):
+    with pytest.raises(
+        ValueError, match=r'the archive .*cut.tar is (cut off or damaged after \d+ bytes|no tar archive)'
+    ):
         open_source(str(path))
 
 
