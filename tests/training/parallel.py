@@ -61,10 +61,16 @@ def placement(model, preset, devices=8, of=None, sizes=None, least=64):
 
 
 @functools.cache
+def first(model, of):
+    """The first state, on the host: random numbers compile slowly, and need not for every placement."""
+    return jax.tree.map(np.asarray, jax.jit(facts(model, of)[0], compiler_options=QUICK)())
+
+
+@functools.cache
 def compiled(model, where, of=None, size=BATCH, **options):
-    """(compiled training step, jitted initial state) of a network at a placement."""
+    """(compiled training step, function that places the initial state) of a network at a placement."""
     of = task() if of is None else of
-    fresh, shapes, _ = facts(model, of)
+    _, shapes, _ = facts(model, of)
     train = steps.train_step(
         model, of, OPTIMIZER, lambda step: 2.0, rate=lambda step: 0.1, placement=where, ema_decay=0.99, **options
     )
@@ -72,8 +78,8 @@ def compiled(model, where, of=None, size=BATCH, **options):
     templates = where.templates(shapes)
     batch = where.batch(batches(1, size, of)[0], size)
     with jax.set_mesh(where.mesh):
-        initial = jax.jit(fresh, out_shardings=where.state(shapes), compiler_options=QUICK)
-        return train.lower(templates, batch).compile(compiler_options=QUICK), initial
+        step = train.lower(templates, batch).compile(compiler_options=QUICK)
+    return step, lambda: jax.device_put(first(model, of), where.state(shapes))
 
 
 def run(model, where, count=2, of=None, size=BATCH, **options):
