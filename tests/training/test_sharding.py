@@ -96,6 +96,13 @@ def test_expert_divides_banks_alone_by_their_kernels():
     assert moments.count(P('model')) == jax.tree.leaves(labels).count('kernel_bank')
 
 
+def test_expert_that_would_divide_nothing_is_refused():
+    model = parallel.model('odconv_resnet18_4x')
+    with pytest.raises(ValueError, match=r"'expert' where no number divides the 3 devices and .* every bank \(2\)"):
+        parallel.placement(model, 'expert', devices=3)
+    assert dict(parallel.placement(model, 'expert', devices=1).mesh.shape)['model'] == 1
+
+
 def test_every_preset_is_explained():
     from flax_dynconv.training.sharding import presets
 

@@ -39,6 +39,11 @@ def bank_sizes(labels, params):
 
 def _expert_mesh(devices, kernels):
     common = math.gcd(devices, *kernels) if kernels else 1
+    if devices > 1 and kernels and common == 1:
+        raise ValueError(
+            f"sharding must not be 'expert' where no number divides the {devices} devices and the kernels of every "
+            f'bank ({", ".join(map(str, kernels))})'
+        )
     return (-1, 1, common)
 
 
