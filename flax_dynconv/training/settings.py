@@ -43,7 +43,7 @@ class Network:
     drop_path: float = 0.0
     """stochastic depth: rate of the last block, rising linearly from 0"""
     dtype: Literal['float32', 'bfloat16', 'float16'] = 'float32'
-    """of the computation; parameters, statistics, routing and loss stay in float32; there is no loss scaling for float16"""
+    """of the computation; the state, routing and loss stay in float32; float16 has no loss scaling"""
     remat: bool = False
     """compute the blocks' activations again in the backward pass instead of keeping them"""
     arguments: str = '{}'
