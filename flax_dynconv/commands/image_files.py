@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from flax_dynconv.training.data.decoding import decode
-from flax_dynconv.training.data.listing import ENDINGS
+from flax_dynconv.training.data.listing import ENDINGS, is_image
 
 
 def find_images(arguments):
@@ -17,7 +17,11 @@ def find_images(arguments):
     paths = []
     for argument in map(Path, arguments):
         if argument.is_dir():
-            inside = sorted(path for path in argument.iterdir() if _named_as_image(path))
+            inside = sorted(
+                path
+                for path in argument.iterdir()
+                if path.is_file() and is_image(path.name) and not path.name.startswith('.')
+            )
             if not inside:
                 raise ValueError(
                     f'{argument}: there is no image in this folder, no file that ends in {" ".join(ENDINGS)}'
@@ -37,7 +41,3 @@ def read_images(paths, transform):
     """
     for path in paths:
         yield transform(decode(path.read_bytes(), str(path)))
-
-
-def _named_as_image(path):
-    return path.is_file() and path.name.lower().endswith(ENDINGS) and not path.name.startswith('.')

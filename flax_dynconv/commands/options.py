@@ -3,7 +3,7 @@
 import argparse
 import json
 
-_INPUTS = ('image_size', 'resize', 'interpolation', 'mean', 'std')
+from flax_dynconv.training.settings import INPUTS
 
 
 def add_options(parser):
@@ -59,7 +59,7 @@ def inputs_given(args):
     >>> inputs_given(argparse.Namespace(image_size=96, resize=None, interpolation=None, mean=[0.5, 0.5, 0.5], std=None))
     {'image_size': 96, 'mean': (0.5, 0.5, 0.5)}
     """
-    given = {name: getattr(args, name) for name in _INPUTS}
+    given = {name: getattr(args, name) for name in INPUTS}
     return {name: tuple(v) if isinstance(v, list) else v for name, v in given.items() if v is not None}
 
 

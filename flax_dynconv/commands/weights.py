@@ -13,9 +13,8 @@ def load(path, settings):
     Raises what that raises, and ValueError for arguments that the network does not have.
     """
     network = settings.network
-    dtype = None if network.dtype == 'float32' else network.dtype
     try:
-        return load_pretrained(network.model, path, dtype=dtype, **json.loads(network.arguments))
+        return load_pretrained(network.model, path, dtype=network.model_dtype, **json.loads(network.arguments))
     except TypeError as error:
         raise ValueError(f'--arguments: {error}') from error
 

@@ -113,15 +113,15 @@ def build(name, num_outputs, settings):
     network = settings.network
     arguments = json.loads(network.arguments)
     shared = {field: getattr(network, field) for field in ('width', 'dropout', 'drop_path', 'remat')}
-    dtype = None if network.dtype == 'float32' else network.dtype
+    shared['dtype'] = network.model_dtype
     if name != network.model:
-        twin = create_model(name, num_classes=num_outputs, dtype=dtype, **shared)
+        twin = create_model(name, num_classes=num_outputs, **shared)
         fields = {field.name for field in dataclasses.fields(twin)}
         return twin.clone(**{name: value for name, value in arguments.items() if name in fields})
     if network.num_kernels is not None:
         arguments['num_kernels'] = network.num_kernels
     try:
-        return create_model(name, num_classes=num_outputs, dtype=dtype, **shared, **arguments)
+        return create_model(name, num_classes=num_outputs, **shared, **arguments)
     except TypeError as error:
         given = ', '.join(f'{field}={value!r}' for field, value in arguments.items())
         raise ValueError(f'arguments and num_kernels must fit {name}, got {given}: {error}') from error

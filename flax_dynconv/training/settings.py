@@ -59,6 +59,11 @@ class Network:
         if not isinstance(arguments, dict):
             raise ValueError(f'arguments must be a JSON object, got {self.arguments!r}')
 
+    @property
+    def model_dtype(self):
+        """The argument `dtype` of `create_model`: None, which follows float32 parameters, for float32."""
+        return None if self.dtype == 'float32' else self.dtype
+
 
 @dataclasses.dataclass(frozen=True)
 class Images:
@@ -94,6 +99,10 @@ class Images:
     def test_batch_size(self):
         """Images per step of an evaluation."""
         return self.batch_size if self.evaluation_batch_size is None else self.evaluation_batch_size
+
+
+# The fields that say what an image becomes before it is an input: what weights are published for.
+INPUTS = ('image_size', 'resize', 'interpolation', 'mean', 'std')
 
 
 @dataclasses.dataclass(frozen=True)

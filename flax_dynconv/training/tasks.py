@@ -6,9 +6,7 @@ from flax_dynconv.models import preprocessing
 from flax_dynconv.models.preprocessing import Preprocessing
 from flax_dynconv.training.digits import digits
 from flax_dynconv.training.extras import require
-from flax_dynconv.training.settings import Augmentation
-
-_FIXED_FOR_DIGITS = ('image_size', 'resize', 'interpolation', 'mean', 'std')
+from flax_dynconv.training.settings import INPUTS, Augmentation
 
 
 def create_task(settings):
@@ -42,9 +40,9 @@ def input_facts(settings):
     >>> input_facts(Settings().updated(model='odconv_resnet18_4x', image_size=112))[:3]
     (112, 128, 'bilinear')
     """
-    given = {name: getattr(settings.images, name) for name in _FIXED_FOR_DIGITS}
+    given = {name: getattr(settings.images, name) for name in INPUTS}
     given = {name: value for name, value in given.items() if value is not None}
-    if set(given) == set(_FIXED_FOR_DIGITS):
+    if set(given) == set(INPUTS):
         facts = Preprocessing(**given, source='settings')
     else:
         facts = preprocessing(settings.network.model)
@@ -60,7 +58,7 @@ def _check_digits(settings):
     usual, chosen = Augmentation(), settings.augmentation
     names = [field.name for field in dataclasses.fields(usual) if field.name != 'label_smoothing']
     changed = {name: getattr(chosen, name) for name in names if getattr(chosen, name) != getattr(usual, name)}
-    given = {name: getattr(settings.images, name) for name in _FIXED_FOR_DIGITS}
+    given = {name: getattr(settings.images, name) for name in INPUTS}
     changed |= {name: value for name, value in given.items() if value is not None}
     if changed:
         listed = ', '.join(f'{name}={value!r}' for name, value in changed.items())

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from flax_dynconv.training.data.source import check_labels, check_split, evaluation_split
+from flax_dynconv.training.data.source import check_labels, check_split, evaluation_split, only_feature
 from flax_dynconv.training.extras import require
 
 
@@ -28,8 +28,8 @@ class HuggingFace:
         loaded = datasets.load_from_disk(name) if saved else datasets.load_dataset(name)
         names = {'train': 'train', 'test': evaluation_split(loaded.keys(), where)}
         features = loaded['train'].features
-        self.image = _column(features, datasets.Image, 'image', where)
-        self.label = _column(features, datasets.ClassLabel, 'label', where)
+        self.image = only_feature(features, datasets.Image, 'image', 'column', where)
+        self.label = only_feature(features, datasets.ClassLabel, 'label', 'column', where)
         self.classes = tuple(features[self.label].names)
         self.names = names
         columns, undecoded = [self.image, self.label], datasets.Image(decode=False)
@@ -51,16 +51,3 @@ class HuggingFace:
         data, path = row[self.image]['bytes'], row[self.image]['path']
         name = f'{self.names[split]}[{index}]' + (f' {path}' if path else '')
         return Path(path).read_bytes() if data is None else data, row[self.label], name
-
-
-def _column(features, kind, preferred, where):
-    """The only column of that type, or the one with the usual name among several."""
-    names = [name for name, feature in features.items() if isinstance(feature, kind)]
-    if preferred in names:
-        return preferred
-    if len(names) != 1:
-        raise ValueError(
-            f'{where} must have one column of the type {kind.__name__} or one called {preferred!r}, '
-            f'got {names} of {sorted(features)}'
-        )
-    return names[0]

@@ -45,7 +45,7 @@ def arrange(files, folders, where):
     splits = {'train': f'{top}train/', 'test': f'{top}{test}/'}
     images = {split: _by_class(files, folders, start, where) for split, start in splits.items()}
     _check_same(images, splits, where)
-    _warn_of_others([path for path in files if path.startswith(tuple(splits.values())) and not _image(path)], where)
+    _warn_of_others([path for path in files if path.startswith(tuple(splits.values())) and not is_image(path)], where)
     classes = tuple(sorted(images['train']))
     return Listing(
         classes,
@@ -66,7 +66,12 @@ def _folder(path):
     return path.rpartition('/')[0]
 
 
-def _image(path):
+def is_image(path):
+    """Whether the name of a file ends as an image's does.
+
+    >>> is_image('train/cat/1.JPG'), is_image('train/cat/notes.txt')
+    (True, False)
+    """
     return path.lower().endswith(ENDINGS)
 
 
@@ -80,7 +85,7 @@ def _by_class(files, folders, start, where):
     classes = {path[len(start) :].split('/')[0]: [] for path in folders if path.startswith(start)}
     loose = []
     for path in files:
-        if path.startswith(start) and _image(path):
+        if path.startswith(start) and is_image(path):
             name, slash, _ = path[len(start) :].partition('/')
             classes[name].append(path) if slash else loose.append(path)
     if loose:

@@ -66,6 +66,23 @@ def check_labels(labels, classes, where):
         raise ValueError(f'{where}: every class must have training images, {shortened(names)} have none')
 
 
+def only_feature(features, kind, preferred, word, where):
+    """The name of the only feature of a type, or the usual one among several; `word` is what the source calls it.
+
+    >>> only_feature({'img': 1, 'label': 'cat'}, int, 'image', 'column', 'the data set')
+    'img'
+    """
+    names = [name for name, feature in features.items() if isinstance(feature, kind)]
+    if preferred in names:
+        return preferred
+    if len(names) != 1:
+        raise ValueError(
+            f'{where} must have one {word} of the type {kind.__name__} or one called {preferred!r}, '
+            f'got {shortened(names)} of {shortened(sorted(features))}'
+        )
+    return names[0]
+
+
 def shortened(names, most=10):
     """At most ten names for a message.
 

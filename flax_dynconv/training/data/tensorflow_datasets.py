@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from flax_dynconv.training.data.source import check_split, evaluation_split, shortened
+from flax_dynconv.training.data.source import check_split, evaluation_split, only_feature
 from flax_dynconv.training.extras import require
 
 
@@ -26,8 +26,8 @@ class TensorFlowDatasets:
         builder = _builder(tfds, name, where)
         self.names = {'train': 'train', 'test': evaluation_split(builder.info.splits.keys(), where)}
         features = builder.info.features
-        self.image = _feature(features, tfds.features.Image, 'image', where)
-        self.label = _feature(features, tfds.features.ClassLabel, 'label', where)
+        self.image = only_feature(features, tfds.features.Image, 'image', 'feature', where)
+        self.label = only_feature(features, tfds.features.ClassLabel, 'label', 'feature', where)
         self.classes = tuple(features[self.label].names)
         decoders = {self.image: tfds.decode.SkipDecoding()}
         self.records = {
@@ -62,16 +62,3 @@ def _builder(tfds, name, where):
             f'{where} must be prepared as array_record, got {builder.info.file_format.value}: run `{command}`'
         )
     return builder
-
-
-def _feature(features, kind, preferred, where):
-    """The only feature of that type, or the one with the usual name among several."""
-    names = [name for name, feature in features.items() if isinstance(feature, kind)]
-    if preferred in names:
-        return preferred
-    if len(names) != 1:
-        raise ValueError(
-            f'{where} must have one feature of the type {kind.__name__} or one called {preferred!r}, '
-            f'got {shortened(names)} of {shortened(sorted(features))}'
-        )
-    return names[0]
