@@ -16,6 +16,7 @@ COMMANDS = {
     'models': 'flax_dynconv.models.models_cli',
     'summary': 'flax_dynconv.models.summary_cli',
     'convert': 'flax_dynconv.convert.convert_cli',
+    'bench': 'flax_dynconv.bench.bench_cli',
 }
 
 # What a user can mend: said in one line, without a traceback.

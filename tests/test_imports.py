@@ -15,6 +15,7 @@ ALLOWED = {
     'models': {'models', 'layers', 'ops'},
     'convert': {'convert', 'models', 'layers', 'ops'},
     'training': {'training', 'models', 'layers', 'ops'},
+    'bench': {'bench', 'models', 'layers', 'ops'},
     'commands': {'commands', 'training', 'convert', 'models', 'layers', 'ops'},
 }
 

@@ -1,0 +1,39 @@
+"""The one place that asks the operators which forms they have and which of them `implementation=None` takes."""
+
+import importlib
+
+from flax_dynconv.ops._conv_spec import ConvSpec
+from flax_dynconv.ops.per_position_conv._spec import PositionSpec
+from flax_dynconv.ops.shapes import Workload
+
+
+def forms(workload: Workload) -> tuple[str, ...]:
+    """The names of all forms of the workload's operator."""
+    return tuple(_module(workload).IMPLEMENTATIONS)
+
+
+def operator(workload: Workload):
+    """The operator itself."""
+    return getattr(_module(workload), workload.operator)
+
+
+def conv_spec(workload: Workload) -> ConvSpec:
+    """The sizes of the static convolution of the same shape; depthwise for shared kernels per position."""
+    spec = workload.spec
+    if workload.operator == 'per_position_conv' and workload.kernel_count is not None:
+        return ConvSpec(**vars(spec) | {'groups': workload.in_features})
+    return spec
+
+
+def chosen(workload: Workload, batch: int) -> str:
+    """The form that `implementation=None` takes on this host for `batch` images."""
+    choose, spec, samples = _module(workload).choose, conv_spec(workload), batch * workload.instances
+    if workload.operator == 'mixture_conv':
+        return choose(spec, samples, workload.num_kernels, workload.per_output, 'tap_scale' in workload.scales)[0]
+    if workload.operator == 'per_position_conv':
+        return choose(PositionSpec.of(spec, workload.kernel_count), samples)
+    return choose(spec, samples)
+
+
+def _module(workload):
+    return importlib.import_module(f'flax_dynconv.ops.{workload.operator}.api')

@@ -1,0 +1,38 @@
+"""JAX functions as programs: compiled ahead of time, with the compiler's own account of memory."""
+
+import time
+
+import jax
+
+from flax_dynconv.bench.program import FORWARD, GRADIENT, Built, Program
+
+
+def both_directions(name: str, function, operands, cotangent):
+    """`function(*operands)`, and it with its gradient with respect to all operands, as programs called `name`.
+
+    The cotangent is an argument of the program, so that nothing is folded away.
+    """
+
+    def gradient(cotangent, *operands):
+        y, pull_back = jax.vjp(function, *operands)
+        return y, pull_back(cotangent)
+
+    yield Program(name, FORWARD, lambda: compiled(function, operands))
+    yield Program(name, GRADIENT, lambda: compiled(gradient, (cotangent, *operands)))
+
+
+def compiled(function, operands) -> Built:
+    """The compiled program with `compile_seconds` (tracing and lowering included) and its bytes by kind."""
+    start = time.perf_counter()
+    program = jax.jit(function).lower(*operands).compile()
+    facts = {'compile_seconds': time.perf_counter() - start, **memory(program)}
+    return Built(lambda: jax.block_until_ready(program(*operands)), facts)
+
+
+def memory(program) -> dict:
+    """Bytes of temporaries and of arguments plus results; empty where the compiler does not say."""
+    analysis = program.memory_analysis()
+    if analysis is None:
+        return {}
+    held = analysis.argument_size_in_bytes + analysis.output_size_in_bytes
+    return {'temp_bytes': analysis.temp_size_in_bytes, 'held_bytes': held}

@@ -1,0 +1,162 @@
+"""One cell: its programs built one by one, then run in turns by both processes, of which only one works at a time."""
+
+import dataclasses
+import time
+
+from flax_dynconv.bench import machine, statistics
+from flax_dynconv.bench.worker import Refused, WorkerDied
+
+# A process whose turn is over sleeps this long before the other begins: thread pools spin for a while after work.
+HAND_OVER = 0.004
+# Runs of a program in one turn take about this long; those shorter than it get one uncounted run first.
+TURN = 0.02
+# Measured after all others and not in turns with them: tens of times slower, and it may cost the process its life.
+ALONE = 'reference'
+# Of which the ratios are.
+PRINCIPAL = {'chosen', 'static', 'torch_grouped', 'torch_official', 'torch_unfold', 'torch_static'}
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """How long to measure: a program gets between `rounds` and `most` turns, within `seconds` if it can.
+
+    Forms that are there for comparison get a third of that. A program that takes longer than `slow` seconds is run
+    once or twice; one that takes longer than `cap`, or needs more than `memory` bytes, is left out.
+    """
+
+    rounds: int = 5
+    most: int = 15
+    seconds: float = 0.6
+    slow: float = 1.0
+    cap: float = 30.0
+    memory: int = 8 << 30
+
+
+@dataclasses.dataclass
+class Measured:
+    """A program under measurement."""
+
+    worker: object
+    key: str
+    first: float = 0.0
+    facts: dict = dataclasses.field(default_factory=dict)
+    samples: list = dataclasses.field(default_factory=list)
+    turns: int = 0
+    outcome: dict = dataclasses.field(default_factory=dict)
+
+
+def measure(cell, batch, workers, forms, limits, say=lambda text: None, estimate=lambda key: None):
+    """Rows of one cell; `workers` are asked in their order, A B A B; `estimate(key)` foretells seconds, or is None."""
+    others = machine.Others(_pids(workers))
+    rows, keys = [], {}
+    for worker in workers:
+        try:
+            keys[worker] = _opened(worker, cell, batch, forms)
+        except (Refused, WorkerDied) as error:
+            keys[worker] = []
+            rows.append(_row(cell, batch, '*', worker, {'left_out': str(error)}))
+    for direction in dict.fromkeys(key.split('/')[1] for names in keys.values() for key in names):
+        programs = [Measured(w, key) for w, names in keys.items() for key in names if key.endswith('/' + direction)]
+        alone = [p for p in programs if p.key.startswith(ALONE)]
+        for together in ([p for p in programs if p not in alone], alone):
+            for program in together:
+                _prepare(program, cell, batch, forms, limits, estimate(program.key))
+            _take_turns([p for p in together if not p.outcome], limits, cell, batch, forms)
+        programs = [p for p in programs if 'declined' not in p.outcome]
+        rows += [_row(cell, batch, p.key, p.worker, _outcome(p)) for p in programs]
+        say(f'{cell.name} B={batch} {direction}: ' + ', '.join(map(_said, programs)))
+    for worker in workers:
+        if worker.process is not None:
+            worker.ask('close')
+    share = others.share(_pids(workers))
+    return rows, {} if share is None else {'others': round(share, 3)}
+
+
+def _pids(workers):
+    return [w.process.pid for w in workers if w.process is not None]
+
+
+def _opened(worker, cell, batch, forms):
+    return worker.ask('open', suite=cell.suite, cell=cell.name, batch=batch, forms=forms)['programs']
+
+
+def _prepare(program, cell, batch, forms, limits, estimate):
+    """Build it and run it once; `outcome` is set where there is nothing more to measure."""
+    worker = program.worker
+    if estimate is not None and estimate > limits.cap:
+        program.outcome = {'left_out': f'foreseen to take more than {limits.cap:.0f} s'}
+        return
+    try:
+        if worker.process is None:
+            _opened(worker, cell, batch, forms)
+        answer = worker.ask('build', key=program.key, timeout=4 * limits.cap)
+        if 'declined' in answer:
+            program.outcome = answer
+            return
+        program.facts = answer['facts']
+        needed = sum(program.facts.get(name, 0) for name in ('temp_bytes', 'held_bytes'))
+        if needed > limits.memory:
+            program.outcome = {'left_out': f'needs {needed / 2**30:.0f} GiB'}
+            return
+        program.first = worker.ask('run', key=program.key, count=1, settle=0, timeout=limits.cap)['seconds'][0]
+    except Refused as error:
+        program.outcome = {'left_out': str(error)}
+    except WorkerDied as error:
+        late = 'took more than' in str(error)
+        program.outcome = {'at_least': limits.cap} if late and program.facts else {'left_out': str(error)}
+    if program.first > limits.slow:
+        program.samples.append(program.first)
+
+
+def _take_turns(programs, limits, cell, batch, forms):
+    """Rounds in which every program that is due runs; a program of few turns has them spread over all rounds."""
+    for program in programs:
+        share = 1 if program.key.split('/')[0] in PRINCIPAL else 3
+        wanted = limits.seconds / share / max(program.first, TURN)
+        wanted = min(limits.most, max(-(-limits.rounds // share), round(wanted)))
+        program.turns = wanted if not program.samples else int(program.first < limits.cap / 6)
+    rounds = max((p.turns for p in programs), default=0)
+    last = None
+    for i in range(rounds):
+        for program in programs:
+            if (i + 1) * program.turns // rounds == i * program.turns // rounds or program.outcome:
+                continue
+            if program.worker is not last:
+                time.sleep(HAND_OVER)
+                last = program.worker
+            try:
+                if program.worker.process is None:
+                    _opened(program.worker, cell, batch, forms)
+                program.samples += _turn(program, limits)
+            except (WorkerDied, Refused) as error:
+                program.outcome = {'left_out': str(error)}
+
+
+def _turn(program, limits):
+    count = max(1, min(20, round(TURN / max(program.first, 1e-5))))
+    request = {'key': program.key, 'count': count, 'settle': int(program.first < TURN), 'timeout': 4 * limits.cap}
+    return program.worker.ask('run', **request)['seconds']
+
+
+def _outcome(program):
+    facts = {'facts': program.facts} if program.facts else {}
+    if program.outcome or not program.samples:
+        return facts | (program.outcome or {'left_out': 'no run'})
+    spread = statistics.quartiles(program.samples)
+    return facts | {
+        'median': statistics.median(program.samples), 'quartiles': spread and list(spread),
+        'samples': len(program.samples),
+    }  # fmt: skip
+
+
+def _row(cell, batch, key, worker, outcome):
+    program, _, direction = key.partition('/')
+    head = {'suite': cell.suite, 'cell': cell.name, 'batch': batch, 'direction': direction, 'program': program}
+    return head | {'framework': worker.framework} | outcome
+
+
+def _said(program):
+    outcome = _outcome(program)
+    if 'median' in outcome:
+        return f'{program.key.split("/")[0]} {1e3 * outcome["median"]:.3g} ms'
+    return f'{program.key.split("/")[0]} ' + outcome.get('left_out', f'> {outcome.get("at_least", 0):.0f} s')

@@ -1,0 +1,76 @@
+"""A run: all cells of a suite at all batches, results written as they come."""
+
+import sys
+import time
+
+from flax_dynconv.bench import machine, measuring
+from flax_dynconv.bench.results import Results
+from flax_dynconv.bench.worker import Worker
+
+# The largest operands of a cell, as a part of the memory: gradients, temporaries and a second process follow.
+MEMORY_SHARE = 1 / 20
+
+
+def run(cells, args, load) -> tuple[Results, bool]:
+    """(what was found, whether the run came to its end)."""
+    memory = machine.memory_bytes()
+    limits = measuring.Limits(rounds=args.rounds, seconds=args.seconds, cap=args.cap, memory=memory // 3)
+    workers = [Worker('jax'), *([Worker('torch')] if args.peers else [])]
+    start = time.monotonic()
+    try:
+        header = _header(args, load, workers)
+        found = Results(header)
+        try:
+            for cell in cells:
+                for batch in args.batch or cell.batches:
+                    _one(found, cell, batch, workers, args, limits, memory * MEMORY_SHARE)
+                    if args.json:
+                        found.write(args.json)
+            whole = True
+        except KeyboardInterrupt:
+            whole = False
+    finally:
+        for worker in workers:
+            worker.stop()
+    header |= {'load_after': round(machine.load(), 2), 'seconds': round(time.monotonic() - start), 'whole': whole}
+    if args.json:
+        found.write(args.json)
+    return found, whole
+
+
+def _header(args, load, workers):
+    header = {'suite': args.suite, 'dtype': 'float32', 'load_before': round(load, 2), 'machine': machine.describe()}
+    header['settings'] = {name: getattr(args, name) for name in ('forms', 'rounds', 'seconds', 'cap')}
+    return header | {worker.framework: worker.ask('hello') for worker in workers}
+
+
+def _one(found, cell, batch, workers, args, limits, most_bytes):
+    facts = {'cell': cell.name, 'batch': batch} | cell.facts(batch)
+    found.cells.append(facts)
+    if facts['operand_bytes'] > most_bytes:
+        facts['left_out'] = f'{facts["operand_bytes"] / 2**30:.1f} GiB of operands'
+        _say(f'{cell.name} B={batch}: left out, {facts["left_out"]}')
+        return
+
+    def estimate(key):
+        program, direction = key.split('/')
+        if args.no_vmap and program == 'reference':
+            return float('inf')
+        return _from_smaller(found, cell.name, batch, direction, program)
+
+    rows, share = measuring.measure(cell, batch, workers, args.forms, limits, _say, estimate)
+    found.rows += rows
+    facts |= share
+
+
+def _from_smaller(found, cell, batch, direction, program):
+    """Seconds in proportion to the largest smaller batch; what took too long there takes too long here."""
+    smaller = max((c['batch'] for c in found.cells if c['cell'] == cell and c['batch'] < batch), default=None)
+    row = found.row(cell, smaller, direction, program)
+    if row is None:
+        return None
+    return row['median'] * batch / smaller if 'median' in row else float('inf')
+
+
+def _say(text):
+    print(text, file=sys.stderr, flush=True)

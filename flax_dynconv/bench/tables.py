@@ -1,0 +1,111 @@
+"""Results as text: what and where, tables in markdown, a line for each mark."""
+
+from flax_dynconv.bench.program import FORWARD, GRADIENT
+
+PEERS = ('torch_grouped', 'torch_official', 'torch_unfold')
+
+
+def report(found, old=None) -> str:
+    """The whole printed result."""
+    parts = [heading(found)]
+    for direction, title in ((FORWARD, 'Forward'), (GRADIENT, 'Forward and gradient')):
+        parts += [f'## {title}', table(found, direction, old), f'## {title}: every form, ms', forms(found, direction)]
+    return '\n\n'.join(part for part in parts if part)
+
+
+def heading(found) -> str:
+    """What was measured, where, and how idle the machine was."""
+    header, machine = found.header, found.header['machine']
+    versions = ', '.join(
+        f'{name} {header[name]["version"]} with {header[name]["threads"]} threads'
+        for name in ('jax', 'torch')
+        if name in header
+    )
+    shares = [c['others'] for c in found.cells if 'others' in c]
+    others = f'; other processes used {100 * sum(shares) / len(shares):.0f} % of the cores' if shares else ''
+    lines = [
+        f'{machine["processor"]}, {machine["cores"]} cores; {versions}; {header["dtype"]}',
+        f'load {header["load_before"]} before, {header.get("load_after", "?")} after (with the run itself){others}; '
+        f'{header.get("seconds", "?")} s' + ('' if header.get('whole', True) else '; INTERRUPTED'),
+    ]
+    return '\n'.join(lines)
+
+
+def _ms(row):
+    if row is None:
+        return ''
+    if 'median' in row:
+        return f'{1e3 * row["median"]:.3g}'
+    return f'> {1e3 * row["at_least"]:.0f}' if 'at_least' in row else 'left out'
+
+
+def _spread(row):
+    if not row or not row.get('quartiles'):
+        return ''
+    low, high = row['quartiles']
+    return f'{1e3 * low:.3g} to {1e3 * high:.3g}'
+
+
+def _ratio(a, b):
+    return f'{a / b:.2f}' if a and b else ''
+
+
+def _lines(head, rows):
+    return '\n'.join('| ' + ' | '.join(cells) + ' |' for cells in (head, ['---'] * len(head), *rows))
+
+
+def peer(found, cell, batch, direction) -> float | None:
+    """Seconds of PyTorch's fastest form of the published codes."""
+    times = (found.seconds(cell, batch, direction, name) for name in PEERS)
+    return min((t for t in times if t), default=None)
+
+
+def table(found, direction, old=None) -> str:
+    """The choice against the static convolution, vmap and PyTorch; memory and compile time."""
+    head = [
+        'cell', 'B', 'K', 'choice', 'ms', 'quartiles', 'to static', 'to PyTorch', 'vmap to it', 'static ms',
+        'PyTorch ms', 'PyTorch static ms', 'temporaries MB', 'of operands', 'compile s',
+        *(['to the old'] if old else []),
+    ]  # fmt: skip
+    rows = []
+    for facts in found.cells:
+        cell, batch = facts['cell'], facts['batch']
+        row = found.row(cell, batch, direction, 'chosen')
+        if row is None:
+            continue
+
+        def seconds(program, cell=cell, batch=batch):
+            return found.seconds(cell, batch, direction, program)
+
+        own, static, torch = seconds('chosen'), seconds('static'), peer(found, cell, batch, direction)
+        vmap = own if facts['form'] == 'reference' else seconds('reference')
+        torch_static, temp = seconds('torch_static'), row.get('facts', {}).get('temp_bytes')
+        rows.append([
+            cell, str(batch), str(facts.get('num_kernels', '')), facts['form'], _ms(row), _spread(row),
+            _ratio(own, static), _ratio(own, torch), _ratio(vmap, own), _ms_of(static), _ms_of(torch),
+            _ms_of(torch_static), '' if temp is None else f'{temp / 1e6:.3g}',
+            '' if temp is None else f'{temp / facts["operand_bytes"]:.2f}',
+            f'{row["facts"]["compile_seconds"]:.2f}' if 'facts' in row else '',
+            *([_ratio(own, old.seconds(cell, batch, direction, 'chosen'))] if old else []),
+        ])  # fmt: skip
+    return _lines(head, rows) if rows else ''
+
+
+def _ms_of(seconds):
+    return f'{1e3 * seconds:.3g}' if seconds else ''
+
+
+def forms(found, direction) -> str:
+    """Milliseconds of every program that is not in the first table."""
+    first = {'chosen', 'static', 'torch_static'}
+    names = dict.fromkeys(r['program'] for r in found.rows if r['direction'] == direction and r['program'] not in first)
+    rows = []
+    for facts in found.cells:
+        cell, batch = facts['cell'], facts['batch']
+        times = [_ms(found.row(cell, batch, direction, name)) for name in names]
+        if any(times):
+            rows.append(
+                [cell, str(batch), f'{facts["form"]}: {_ms(found.row(cell, batch, direction, "chosen"))}', *times]
+            )
+    shown = ['vmap' if name == 'reference' else name for name in names]
+    return _lines(['cell', 'B', 'choice', *shown], rows) if rows else ''
