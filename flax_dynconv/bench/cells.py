@@ -2,15 +2,21 @@
 
 import fnmatch
 
+from flax_dynconv.bench.head_cell import HeadCell
+from flax_dynconv.bench.network_cell import NetworkCell
 from flax_dynconv.bench.operator_cell import OperatorCell
 from flax_dynconv.ops.shapes import WORKLOADS
 
 SUITES = ('ops', 'models')
+NETWORKS = ('odconv_resnet18_4x', 'odconv_mobilenetv2_100_1x', 'condconv_efficientnet_b0_4e')
 
 
 def all_cells(suite: str) -> dict:
     """The cells of a suite by name, in the order of the tables."""
-    return {name: OperatorCell(workload) for name, workload in WORKLOADS.items()}
+    if suite == 'models':
+        return {name: NetworkCell(name) for name in NETWORKS}
+    head = HeadCell()
+    return {name: OperatorCell(workload) for name, workload in WORKLOADS.items()} | {head.name: head}
 
 
 def find(suite: str, name: str):

@@ -1,8 +1,8 @@
 """A worker process: `python -m flax_dynconv.bench.child jax|torch`, one JSON object per line in and out.
 
-Requests: {'do': 'hello'}, {'do': 'open', 'suite', 'cell', 'batch', 'forms'}, {'do': 'build', 'key'},
-{'do': 'run', 'key', 'count', 'settle'} and {'do': 'close'}. An answer has 'error' where the request failed and
-'declined' where a form cannot do the case.
+Requests: {'do': 'hello'}, {'do': 'facts', 'suite', 'cell', 'batch'}, {'do': 'open', 'suite', 'cell', 'batch', 'forms'},
+{'do': 'build', 'key'}, {'do': 'run', 'key', 'count', 'settle'} and {'do': 'close'}. An answer has 'error' where the
+request failed and 'declined' where a form cannot do the case.
 """
 
 import gc
@@ -36,6 +36,10 @@ class Child:
             'version': jax.__version__, 'jaxlib': importlib.metadata.version('jaxlib'), 'platform': device.platform,
             'device': device.device_kind, 'threads': len(os.sched_getaffinity(0)),
         }  # fmt: skip
+
+    def facts(self, suite, cell, batch):
+        """What the cell says about itself; nothing is drawn."""
+        return cells.find(suite, cell).facts(batch)
 
     def open(self, suite, cell, batch, forms):
         """The keys of the cell's programs; nothing is compiled."""

@@ -3,22 +3,24 @@
 import time
 
 import jax
+import jax.numpy as jnp
 
 from flax_dynconv.bench.program import FORWARD, GRADIENT, Built, Program
 
 
-def both_directions(name: str, function, operands, cotangent):
-    """`function(*operands)`, and it with its gradient with respect to all operands, as programs called `name`.
+def both_directions(name: str, function, operands, cotangent, fixed=()):
+    """`function(*operands, *fixed)`, and it with its gradient with respect to the operands, as programs of one name.
 
     The cotangent is an argument of the program, so that nothing is folded away.
     """
+    operands, fixed, cotangent = jax.tree.map(jnp.asarray, (operands, fixed, cotangent))
 
-    def gradient(cotangent, *operands):
-        y, pull_back = jax.vjp(function, *operands)
+    def gradient(cotangent, operands, fixed):
+        y, pull_back = jax.vjp(lambda *operands: function(*operands, *fixed), *operands)
         return y, pull_back(cotangent)
 
-    yield Program(name, FORWARD, lambda: compiled(function, operands))
-    yield Program(name, GRADIENT, lambda: compiled(gradient, (cotangent, *operands)))
+    yield Program(name, FORWARD, lambda: compiled(function, (*operands, *fixed)))
+    yield Program(name, GRADIENT, lambda: compiled(gradient, (cotangent, operands, fixed)))
 
 
 def compiled(function, operands) -> Built:

@@ -20,8 +20,8 @@ PRINCIPAL = {'chosen', 'static', 'torch_grouped', 'torch_official', 'torch_unfol
 class Limits:
     """How long to measure: a program gets between `rounds` and `most` turns, within `seconds` if it can.
 
-    Forms that are there for comparison get a third of that. A program that takes longer than `slow` seconds is run
-    once or twice; one that takes longer than `cap`, or needs more than `memory` bytes, is left out.
+    Forms that are there for comparison get a third of that. Of a program that takes longer than `slow` seconds the
+    first run may be all; one that takes longer than `cap`, or needs more than `memory` bytes, is left out.
     """
 
     rounds: int = 5
@@ -104,17 +104,14 @@ def _prepare(program, cell, batch, forms, limits, estimate):
     except WorkerDied as error:
         late = 'took more than' in str(error)
         program.outcome = {'at_least': limits.cap} if late and program.facts else {'left_out': str(error)}
-    if program.first > limits.slow:
-        program.samples.append(program.first)
 
 
 def _take_turns(programs, limits, cell, batch, forms):
     """Rounds in which every program that is due runs; a program of few turns has them spread over all rounds."""
     for program in programs:
-        share = 1 if program.key.split('/')[0] in PRINCIPAL else 3
-        wanted = limits.seconds / share / max(program.first, TURN)
-        wanted = min(limits.most, max(-(-limits.rounds // share), round(wanted)))
-        program.turns = wanted if not program.samples else int(program.first < limits.cap / 6)
+        program.turns = _wanted_turns(program, limits)
+        if not program.turns:
+            program.samples.append(program.first)
     rounds = max((p.turns for p in programs), default=0)
     last = None
     for i in range(rounds):
@@ -130,6 +127,15 @@ def _take_turns(programs, limits, cell, batch, forms):
                 program.samples += _turn(program, limits)
             except (WorkerDied, Refused) as error:
                 program.outcome = {'left_out': str(error)}
+
+
+def _wanted_turns(program, limits):
+    """0 for a program that has run long enough already."""
+    share = 1 if program.key.split('/')[0] in PRINCIPAL else 3
+    if program.first > limits.slow:
+        return -(-limits.rounds // share) if program.first * share < limits.cap / 8 else int(share == 1)
+    wanted = limits.seconds / share / max(program.first, TURN)
+    return min(limits.most, max(-(-limits.rounds // share), round(wanted)))
 
 
 def _turn(program, limits):

@@ -41,11 +41,16 @@ def run(cells, args, load) -> tuple[Results, bool]:
 def _header(args, load, workers):
     header = {'suite': args.suite, 'dtype': 'float32', 'load_before': round(load, 2), 'machine': machine.describe()}
     header['settings'] = {name: getattr(args, name) for name in ('forms', 'rounds', 'seconds', 'cap')}
-    return header | {worker.framework: worker.ask('hello') for worker in workers}
+    header |= {worker.framework: worker.ask('hello') for worker in workers}
+    if args.peers and header['jax']['platform'] != 'cpu':
+        platform = header['jax']['platform']
+        raise ValueError(f'--peers compares on a CPU, but JAX runs on {platform!r} here; set JAX_PLATFORMS=cpu')
+    return header
 
 
 def _one(found, cell, batch, workers, args, limits, most_bytes):
-    facts = {'cell': cell.name, 'batch': batch} | cell.facts(batch)
+    about = {'suite': cell.suite, 'cell': cell.name, 'batch': batch}
+    facts = {'cell': cell.name, 'batch': batch} | workers[0].ask('facts', **about)
     found.cells.append(facts)
     if facts['operand_bytes'] > most_bytes:
         facts['left_out'] = f'{facts["operand_bytes"] / 2**30:.1f} GiB of operands'

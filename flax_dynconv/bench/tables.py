@@ -1,16 +1,42 @@
 """Results as text: what and where, tables in markdown, a line for each mark."""
 
-from flax_dynconv.bench.program import FORWARD, GRADIENT
+from flax_dynconv.bench import marks, ratios
+from flax_dynconv.bench.program import FORWARD, GRADIENT, INFER, TRAIN
 
-PEERS = ('torch_grouped', 'torch_official', 'torch_unfold')
+# The share of the cores that others may use before a cell is named.
+DISTURBED = 0.1
+TITLES = {
+    FORWARD: 'Forward', GRADIENT: 'Forward and gradient', TRAIN: 'Training step', INFER: 'Inference batch'
+}  # fmt: skip
 
 
 def report(found, old=None) -> str:
     """The whole printed result."""
     parts = [heading(found)]
-    for direction, title in ((FORWARD, 'Forward'), (GRADIENT, 'Forward and gradient')):
-        parts += [f'## {title}', table(found, direction, old), f'## {title}: every form, ms', forms(found, direction)]
-    return '\n\n'.join(part for part in parts if part)
+    measured = {row['direction'] for row in found.rows}
+    for direction, title in TITLES.items():
+        if direction not in measured:
+            continue
+        for more, lines in (('', table(found, direction, old)), (': every form, ms', forms(found, direction))):
+            parts += [f'## {title}{more}', lines] if lines else []
+    return '\n\n'.join([*parts, *left_out(found), '## Marks', summary(found)])
+
+
+def left_out(found) -> list[str]:
+    """What was not measured, and why."""
+    cells = [f'{f["cell"]} B={f["batch"]}: {f["left_out"]}' for f in found.cells if 'left_out' in f]
+    rows = [
+        f'{r["cell"]} B={r["batch"]} {r["direction"]} {r["program"]}: {r["left_out"]}'
+        for r in found.rows
+        if 'left_out' in r
+    ]
+    return ['## Left out', '\n'.join(f'* {line}' for line in cells + rows)] if cells or rows else []
+
+
+def summary(found) -> str:
+    """A line for each mark."""
+    rows = [[m.goal, m.figure, m.verdict] for m in marks.marks(found)]
+    return _lines(['goal', 'figure', 'verdict'], rows)
 
 
 def heading(found) -> str:
@@ -23,11 +49,14 @@ def heading(found) -> str:
     )
     shares = [c['others'] for c in found.cells if 'others' in c]
     others = f'; other processes used {100 * sum(shares) / len(shares):.0f} % of the cores' if shares else ''
+    disturbed = [f'{c["cell"]} B={c["batch"]}' for c in found.cells if c.get('others', 0) > DISTURBED]
     lines = [
         f'{machine["processor"]}, {machine["cores"]} cores; {versions}; {header["dtype"]}',
         f'load {header["load_before"]} before, {header.get("load_after", "?")} after (with the run itself){others}; '
         f'{header.get("seconds", "?")} s' + ('' if header.get('whole', True) else '; INTERRUPTED'),
     ]
+    if disturbed:
+        lines.append(f'more than {100 * DISTURBED:.0f} % while these were measured: {", ".join(disturbed)}')
     return '\n'.join(lines)
 
 
@@ -54,12 +83,6 @@ def _lines(head, rows):
     return '\n'.join('| ' + ' | '.join(cells) + ' |' for cells in (head, ['---'] * len(head), *rows))
 
 
-def peer(found, cell, batch, direction) -> float | None:
-    """Seconds of PyTorch's fastest form of the published codes."""
-    times = (found.seconds(cell, batch, direction, name) for name in PEERS)
-    return min((t for t in times if t), default=None)
-
-
 def table(found, direction, old=None) -> str:
     """The choice against the static convolution, vmap and PyTorch; memory and compile time."""
     head = [
@@ -77,7 +100,7 @@ def table(found, direction, old=None) -> str:
         def seconds(program, cell=cell, batch=batch):
             return found.seconds(cell, batch, direction, program)
 
-        own, static, torch = seconds('chosen'), seconds('static'), peer(found, cell, batch, direction)
+        own, static, torch = seconds('chosen'), seconds('static'), ratios.peer(found, cell, batch, direction)
         vmap = own if facts['form'] == 'reference' else seconds('reference')
         torch_static, temp = seconds('torch_static'), row.get('facts', {}).get('temp_bytes')
         rows.append([

@@ -35,16 +35,16 @@ def programs(workload, drawn):
     )
 
 
-def both_directions(name, function, operands, cotangent):
-    """`function(*operands)` without a tape, and it with the gradients of all operands."""
+def both_directions(name, function, operands, cotangent, fixed=()):
+    """`function(*operands, *fixed)` without a tape, and it with the gradients of the operands."""
 
     def forward():
         with torch.no_grad():
-            return function(*operands)
+            return function(*operands, *fixed)
 
     def gradient():
         leaves = [operand.requires_grad_() for operand in operands]
-        return torch.autograd.grad(function(*leaves), leaves, cotangent)
+        return torch.autograd.grad(function(*leaves, *fixed), leaves, cotangent)
 
     yield Program(name, FORWARD, lambda: Built(forward, {}))
     yield Program(name, GRADIENT, lambda: Built(gradient, {}))

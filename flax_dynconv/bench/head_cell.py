@@ -1,0 +1,74 @@
+"""CondInst's mask head as a cell: three generated 1x1 layers for each of 100 instances."""
+
+import dataclasses
+import functools
+import math
+
+from flax_dynconv.bench import arrays
+
+INSTANCES, HEIGHT, WIDTH, FEATURES, PARAMETERS, STRIDE = 100, 100, 168, 8, 169, 8
+
+
+@dataclasses.dataclass(frozen=True)
+class HeadCell:
+    """Features at stride 8 of images of 800 x 1344 pixels, one vector of parameters per instance."""
+
+    name = 'condinst_head'
+    suite = 'ops'
+    batches = (1, 8)
+
+    def shapes(self, batch: int) -> dict:
+        """Operands by name."""
+        return {
+            'features': (batch, HEIGHT, WIDTH, FEATURES),
+            'vector': (batch, INSTANCES, PARAMETERS),
+            'locations': (batch, INSTANCES, 2),
+            'scales': (batch, INSTANCES),
+        }
+
+    def facts(self, batch: int) -> dict:
+        """What the tables ask of a cell; the form is that of `implementation=None`."""
+        import jax
+
+        from flax_dynconv.ops import split_parameters
+        from flax_dynconv.ops.instance_head.api import choose
+
+        vector = jax.ShapeDtypeStruct(self.shapes(batch)['vector'], 'float32')
+        weights, _ = jax.eval_shape(split_parameters, vector)
+        operands = 4 * sum(math.prod(shape) for shape in self.shapes(batch).values())
+        return {'kind': 'head', 'form': choose(weights), 'operand_bytes': operands, 'mixed_kernel_bytes': 0}
+
+    def draw(self, batch: int) -> dict:
+        """Arrays by name and the cotangent; locations within the image, scales of the levels of the pyramid."""
+        drawn = arrays.draw(
+            self.shapes(batch) | {'cotangent': (batch, INSTANCES, HEIGHT, WIDTH)}, f'{self.name} {batch}'
+        )
+        drawn['vector'] /= 3
+        drawn['locations'] = (drawn['locations'] * 200 + 400).astype('float32')
+        drawn['scales'] = (64 * 2 ** (abs(drawn['scales']) * 2 // 1)).astype('float32')
+        return drawn
+
+    def jax_programs(self, batch: int, forms: str):
+        """The choice, and with forms='all' every form."""
+        from flax_dynconv.bench.jax_programs import both_directions
+        from flax_dynconv.ops.instance_head.api import IMPLEMENTATIONS
+
+        drawn, taken = self.draw(batch), self.facts(batch)['form']
+        others = [form for form in IMPLEMENTATIONS if form != taken] if forms == 'all' else ['reference']
+        for name, implementation in [('chosen', None), *((form, form) for form in others)]:
+            function = functools.partial(_head, implementation)
+            operands, fixed = (drawn['features'], drawn['vector']), (drawn['locations'], drawn['scales'])
+            yield from both_directions(name, function, operands, drawn['cotangent'], fixed)
+
+    def torch_programs(self, batch: int):
+        """The form of AdelaiDet: one convolution per layer with a group per instance."""
+        from flax_dynconv.bench.peers import instance_head
+
+        return instance_head.programs(self.draw(batch), STRIDE)
+
+
+def _head(implementation, features, vector, locations, scales):
+    from flax_dynconv import ops
+
+    weights, biases = ops.split_parameters(vector)
+    return ops.instance_head(features, weights, biases, locations, scales, stride=STRIDE, implementation=implementation)

@@ -1,0 +1,55 @@
+"""A network as a cell: a training step and an inference batch beside those of its static twin."""
+
+import dataclasses
+import math
+
+import numpy as np
+
+SIZE, CLASSES = 64, 1000
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkCell:
+    """One network of the registry on random images of `SIZE` pixels."""
+
+    name: str
+    suite = 'models'
+    batches = (16,)
+
+    def data(self, batch: int):
+        """Images (B, H, W, 3) and labels (B,)."""
+        generator = np.random.default_rng(0)
+        images = generator.standard_normal((batch, SIZE, SIZE, 3), np.float32)
+        return images, generator.integers(0, CLASSES, batch).astype(np.int32)
+
+    def facts(self, batch: int) -> dict:
+        """Bytes of the parameters and images, and of the largest layer's mixed kernels."""
+        import jax
+
+        from flax_dynconv.bench import network_programs
+        from flax_dynconv.models import create_model
+
+        images, _ = self.data(batch)
+        leaves = jax.tree.leaves(network_programs.shapes(create_model(self.name), images)['params'])
+        # One 1x1 kernel is never mixed: it stays static between scales.
+        banks = [leaf.shape for leaf in leaves if leaf.ndim == 5 and leaf.shape[:3] != (1, 1, 1)]
+        mixed = max((math.prod(shape[1:]) for shape in banks), default=0)
+        return {
+            'kind': 'network', 'form': '', 'parameters': sum(leaf.size for leaf in leaves),
+            'operand_bytes': 4 * sum(leaf.size for leaf in leaves) + images.nbytes,
+            'mixed_kernel_bytes': 4 * batch * mixed,
+        }  # fmt: skip
+
+    def jax_programs(self, batch: int, forms: str):
+        """The network and its static twin."""
+        from flax_dynconv.bench import network_programs
+        from flax_dynconv.models.registry import static_twin
+
+        for program, network in (('chosen', self.name), ('static', static_twin(self.name))):
+            yield from network_programs.programs(program, network, *self.data(batch))
+
+    def torch_programs(self, batch: int):
+        """The same network in PyTorch, and its static twin there."""
+        from flax_dynconv.bench.peers import networks
+
+        yield from networks.programs(self.name, *self.data(batch))
