@@ -1,0 +1,141 @@
+"""`instance_head`: signature, documentation, checks and choice of implementation."""
+
+import functools
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+
+from flax_dynconv.ops import _sharding
+from flax_dynconv.ops._checks import check_floating, check_implementation, check_rank, check_shape, is_int, same_size
+from flax_dynconv.ops.instance_head import products, reference, unrolled
+from flax_dynconv.ops.instance_head._own_gradient import head
+from flax_dynconv.ops.instance_head._spec import HeadSpec, Operands
+
+IMPLEMENTATIONS = {'reference': reference, 'unrolled': unrolled, 'products': products}
+
+# Weights of a network up to which it is written out: wider ones are no faster so, and take seconds to compile.
+UNROLLED_WEIGHTS = 512
+
+
+def instance_head(
+    features: jax.Array,
+    weights: Sequence[jax.Array],
+    biases: Sequence[jax.Array],
+    locations: jax.Array | None = None,
+    scales: jax.Array | None = None,
+    *,
+    stride: int = 8,
+    precision=None,
+    preferred_element_type=None,
+    implementation: str | None = None,
+) -> jax.Array:
+    """A small network of 1x1 convolutions per instance, on features that all instances of an image share.
+
+    x_0[b, n, p] = [(locations[b, n] - grid[p]) / scales[b, n], features[b, p]]
+
+    x_{l+1} = ReLU(x_l) W_l + b_l, without the ReLU for l = 0;   logits[b, n, p] = x_L[b, n, p, 0]
+
+    Args:
+      features: (B, H, W, Cm), floating; its dtype is that of the result.
+      weights: per layer (B, N, Cin, Cout), floating. The first Cin is 2 + Cm: x, y, then the features; it is Cm without
+        locations. The last Cout is 1. `split_parameters` makes them of one generated vector.
+      biases: per layer (B, N, Cout), floating.
+      locations: (B, N, 2), x before y, in pixels of the image, floating (not a half type: these cannot hold a pixel of
+        a large image); None for a network without coordinates.
+      scales: (B, N), positive, in pixels of the image; given exactly when locations are. Instances that only fill up a
+        fixed N need one too.
+      stride: pixels of the image between neighbours; x and y of an index are `stride * index + stride // 2`.
+      precision: of the matrix products of 'reference' and 'products'.
+      preferred_element_type: dtype of the result.
+      implementation: None chooses; 'reference', 'unrolled' or 'products' means this one.
+
+    Returns:
+      (B, N, H, W). Everything is computed in float32, or float64 where the features are, and rounded once.
+
+    The gradients with respect to all arrays are the library's own: activations are computed again in blocks of pixels,
+    so that memory beyond the operands and their gradients hardly depends on the size of the image. They are again
+    differentiable (which does keep activations). Forward mode needs `implementation='reference'`.
+
+    Raises:
+      TypeError: an operand is not floating.
+      ValueError: shapes do not fit, scales without locations or the other way round, or an unknown implementation.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from flax_dynconv import ops
+      >>> weights, biases = ops.split_parameters(jnp.ones((2, 5, 169)))
+      >>> features, locations, scales = jnp.ones((2, 12, 16, 8)), jnp.ones((2, 5, 2)), jnp.full((2, 5), 64.0)
+      >>> ops.instance_head(features, weights, biases, locations, scales).shape
+      (2, 5, 12, 16)
+
+    Reference: the mask head of CondInst (arXiv:2003.05664), `mask_heads_forward_with_coords` of AdelaiDet, which runs
+    one convolution with a group per instance.
+    """
+    check_implementation(implementation, IMPLEMENTATIONS)
+    check_floating('features', features)
+    check_rank('features', features, (4,), '(B, H, W, Cm)')
+    if not is_int(stride) or stride < 1:
+        raise ValueError(f'stride: expected an int >= 1, got {stride!r}')
+    weights, biases = tuple(weights), tuple(biases)
+    _check_network(features, weights, biases, locations is not None)
+    _check_coordinates(weights[0].shape[:2], locations, scales)
+    out_dtype = jnp.dtype(preferred_element_type or features.dtype)
+    (batch, height, width, _), instances = features.shape, weights[0].shape[1]
+    if any(is_int(n) and n == 0 for n in (batch, instances, height, width)):
+        return jnp.zeros((batch, instances, height, width), out_dtype)
+    spec = HeadSpec(height, width, stride, precision)
+    run = functools.partial(_run, implementation or choose(weights), spec, out_dtype, len(weights))
+    return _sharding.over_batch(run, (features, locations, scales, *weights, *biases), ())
+
+
+def choose(weights) -> str:
+    """The implementation for static shapes: none of these gathers a sharded batch."""
+    return 'unrolled' if sum(w.shape[2] * w.shape[3] for w in weights) <= UNROLLED_WEIGHTS else 'products'
+
+
+def _run(name, spec, out_dtype, layers, features, locations, scales, *network):
+    """The computation on one shard of the batch, in the dtype of the computation."""
+    acc = jnp.promote_types(features.dtype, jnp.float32)
+    operands = Operands(features, network[:layers], network[layers:], locations, scales)
+    operands = jax.tree.map(lambda array: array.astype(acc), operands)
+    form = IMPLEMENTATIONS[name]
+    logits = reference.apply(spec, operands) if form is reference else head(form, spec, operands)
+    return logits.astype(out_dtype).reshape(*logits.shape[:2], spec.height, spec.width)
+
+
+def _check_network(features, weights, biases, with_coordinates):
+    """Refuse layers that do not follow each other."""
+    if not weights or len(weights) != len(biases):
+        raise ValueError(
+            f'weights, biases: expected one of each per layer, at least one, got {len(weights)} and {len(biases)}'
+        )
+    channels = features.shape[-1] + 2 * with_coordinates
+    what = 'Cm + 2 coordinates' if with_coordinates else 'Cm'
+    for layer, (w, b) in enumerate(zip(weights, biases, strict=True)):
+        check_floating(f'weights[{layer}]', w)
+        check_floating(f'biases[{layer}]', b)
+        check_rank(f'weights[{layer}]', w, (4,), '(B, N, Cin, Cout)')
+        if not same_size(w.shape[0], features.shape[0]):
+            raise ValueError(
+                f'weights[{layer}]: expected a batch of {features.shape[0]} as in features, got shape {w.shape}'
+            )
+        if w.shape[2] != channels:
+            raise ValueError(f'weights[{layer}]: expected Cin = {channels} ({what}), got shape {w.shape}')
+        check_shape(f'weights[{layer}]', w, (*weights[0].shape[:2], *w.shape[2:]), '(B, N, Cin, Cout)')
+        check_shape(f'biases[{layer}]', b, (*w.shape[:2], w.shape[3]), '(B, N, Cout)')
+        channels, what = w.shape[3], f'Cout of weights[{layer}]'
+    if channels != 1:
+        raise ValueError(f'weights[{len(weights) - 1}]: expected one output channel, Cout = 1, got {channels}')
+
+
+def _check_coordinates(batch_and_instances, locations, scales):
+    """Refuse one of the two without the other."""
+    if (locations is None) != (scales is None):
+        given, other = ('scales', 'locations') if locations is None else ('locations', 'scales')
+        raise ValueError(f'{other}: expected an array because {given} is given, got None')
+    if locations is not None:
+        check_floating('locations', locations)
+        check_floating('scales', scales)
+        check_shape('locations', locations, (*batch_and_instances, 2), '(B, N, 2)')
+        check_shape('scales', scales, batch_and_instances, '(B, N)')
