@@ -173,8 +173,10 @@ def test_vmap(form):
 def test_forward_mode_of_the_definition():
     arrays = make()
     with x64():
-        arrays = jax.tree.map(jnp.asarray, arrays)
-        _, tangent = jax.jvp(jax.jit(lambda *a: ops.instance_head(*a, implementation='reference')), arrays, arrays)
+        operands = jax.tree.map(jnp.asarray, arrays)
+        _, tangent = jax.jvp(
+            jax.jit(functools.partial(ops.instance_head, implementation='reference')), operands, operands
+        )
     g = cotangent(arrays)
     _, gradients = oracle(*arrays, g)
     pairs = zip(jax.tree.leaves(gradients), jax.tree.leaves(arrays), strict=True)
