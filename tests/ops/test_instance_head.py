@@ -242,8 +242,8 @@ def test_symbolic_batch(form):
     all_close(exported.call(arrays, g), oracle(*arrays, g), BOUND['float32'])
 
 
-@pytest.mark.parametrize('total', [1, 35, 127, 128, 997, 16800])
-@pytest.mark.parametrize('rows', [(1, 1), (0, 8), (500, 8)])
+@pytest.mark.parametrize('total', [1, 128, 997, 16800])
+@pytest.mark.parametrize('rows', [(0, 8), (500, 8)])
 def test_blocks_cover_the_pixels(total, rows):
     blocks = _blocks.Blocks.of(total, rows, _blocks.TARGET_ON_CPU)
     assert blocks.count * blocks.size >= total > (blocks.count - 1) * blocks.size
