@@ -3,6 +3,7 @@
 import argparse
 import importlib.util
 import sys
+from pathlib import Path
 
 from flax_dynconv.bench import cells, machine
 
@@ -28,8 +29,10 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
         help='chosen: only what implementation=None takes, and vmap',
     )
     parser.add_argument('--rounds', metavar='N', type=_positive, default=5, help='least number of turns (default: 5)')
-    parser.add_argument('--seconds', metavar='S', type=float, default=0.6, help='time for a program (default: 0.6)')
-    parser.add_argument('--cap', metavar='S', type=float, default=30.0, help='what runs longer is broken off (30)')
+    parser.add_argument('--seconds', metavar='S', type=float, default=0.5, help='time for a program (default: 0.5)')
+    parser.add_argument(
+        '--cap', metavar='S', type=float, default=20.0, help='what runs longer is broken off (default: 20)'
+    )
     parser.add_argument('--no-vmap', action='store_true', help='leave out vmap, which takes most of the time')
     parser.add_argument('--wait-idle', metavar='S', type=float, default=0.0, help='wait so long for an idle machine')
     parser.add_argument('--compare', metavar='OLD', help='results of an earlier run, for a column of ratios')
@@ -48,6 +51,8 @@ def run(args: argparse.Namespace) -> int:
     """Measure, print, write; exit code 0, or 130 where Ctrl-C ended the run early."""
     from flax_dynconv.bench import results, running, tables
 
+    if args.json and not Path(args.json).absolute().parent.is_dir():
+        raise FileNotFoundError(f'--json: there is no folder for {args.json}')
     chosen = cells.select(args.suite, args.only)
     old = results.read(args.compare) if args.compare else None
     if args.peers and importlib.util.find_spec('torch') is None:

@@ -5,6 +5,7 @@ import fnmatch
 from flax_dynconv.bench.head_cell import HeadCell
 from flax_dynconv.bench.network_cell import NetworkCell
 from flax_dynconv.bench.operator_cell import OperatorCell
+from flax_dynconv.models.registry import MODELS
 from flax_dynconv.ops.shapes import WORKLOADS
 
 SUITES = ('ops', 'models')
@@ -12,9 +13,9 @@ NETWORKS = ('odconv_resnet18_4x', 'odconv_mobilenetv2_100_1x', 'condconv_efficie
 
 
 def all_cells(suite: str) -> dict:
-    """The cells of a suite by name, in the order of the tables."""
+    """All that a suite can measure, by name, in the order of the tables: of the networks, every one there is."""
     if suite == 'models':
-        return {name: NetworkCell(name) for name in NETWORKS}
+        return {name: NetworkCell(name) for name in (*NETWORKS, *sorted(MODELS.keys() - set(NETWORKS)))}
     head = HeadCell()
     return {name: OperatorCell(workload) for name, workload in WORKLOADS.items()} | {head.name: head}
 
@@ -25,15 +26,18 @@ def find(suite: str, name: str):
 
 
 def select(suite: str, patterns=()) -> list:
-    """The cells whose names match any of the shell patterns, all without patterns; ValueError if one matches none.
+    """The cells whose names match any of the shell patterns; ValueError if one matches none.
+
+    Without patterns all operators, or the networks `NETWORKS`.
 
     >>> [cell.name for cell in select('ops', ['resnet18_?x?', 'dcm_1x1'])]
     ['resnet18_7x7', 'dcm_1x1']
     """
     cells = all_cells(suite)
+    patterns = patterns or (NETWORKS if suite == 'models' else ['*'])
     for pattern in patterns:
         if not fnmatch.filter(cells, pattern):
             raise ValueError(
                 f'--only: no cell of the suite {suite!r} matches {pattern!r}; there are {", ".join(cells)}'
             )
-    return [cell for name, cell in cells.items() if not patterns or any(fnmatch.fnmatch(name, p) for p in patterns)]
+    return [cell for name, cell in cells.items() if any(fnmatch.fnmatch(name, p) for p in patterns)]

@@ -1,6 +1,7 @@
 """One cell: its programs built one by one, then run in turns by both processes, of which only one works at a time."""
 
 import dataclasses
+import math
 import time
 
 from flax_dynconv.bench import machine, statistics
@@ -20,15 +21,16 @@ PRINCIPAL = {'chosen', 'static', 'torch_grouped', 'torch_official', 'torch_unfol
 class Limits:
     """How long to measure: a program gets between `rounds` and `most` turns, within `seconds` if it can.
 
-    Forms that are there for comparison get a third of that. Of a program that takes longer than `slow` seconds the
-    first run may be all; one that takes longer than `cap`, or needs more than `memory` bytes, is left out.
+    Forms that are there for comparison get a third of that. Of a program that takes longer than `slow` seconds, and of
+    such a form that takes three times as long as the choice, the first run may be all. One that takes longer than
+    `cap` is broken off, one that needs more than `memory` bytes is left out.
     """
 
     rounds: int = 5
-    most: int = 15
-    seconds: float = 0.6
+    most: int = 11
+    seconds: float = 0.5
     slow: float = 1.0
-    cap: float = 30.0
+    cap: float = 20.0
     memory: int = 8 << 30
 
 
@@ -45,8 +47,11 @@ class Measured:
     outcome: dict = dataclasses.field(default_factory=dict)
 
 
-def measure(cell, batch, workers, forms, limits, say=lambda text: None, estimate=lambda key: None):
-    """Rows of one cell; `workers` are asked in their order, A B A B; `estimate(key)` foretells seconds, or is None."""
+def measure(cell, batch, workers, forms, limits, say=lambda text: None, skip=lambda key: None):
+    """(rows, further facts) of one cell, the workers asked in turns.
+
+    `skip(key)` is a reason to leave a program out, or None.
+    """
     others = machine.Others(_pids(workers))
     rows, keys = [], {}
     for worker in workers:
@@ -60,7 +65,10 @@ def measure(cell, batch, workers, forms, limits, say=lambda text: None, estimate
         alone = [p for p in programs if p.key.startswith(ALONE)]
         for together in ([p for p in programs if p not in alone], alone):
             for program in together:
-                _prepare(program, cell, batch, forms, limits, estimate(program.key))
+                _prepare(program, cell, batch, forms, limits, skip(program.key))
+            choice = next((p.first for p in programs if p.key.startswith('chosen/')), math.inf)
+            for program in together:
+                program.turns = _wanted_turns(program, limits, choice)
             _take_turns([p for p in together if not p.outcome], limits, cell, batch, forms)
         programs = [p for p in programs if 'declined' not in p.outcome]
         rows += [_row(cell, batch, p.key, p.worker, _outcome(p)) for p in programs]
@@ -80,11 +88,11 @@ def _opened(worker, cell, batch, forms):
     return worker.ask('open', suite=cell.suite, cell=cell.name, batch=batch, forms=forms)['programs']
 
 
-def _prepare(program, cell, batch, forms, limits, estimate):
+def _prepare(program, cell, batch, forms, limits, reason):
     """Build it and run it once; `outcome` is set where there is nothing more to measure."""
     worker = program.worker
-    if estimate is not None and estimate > limits.cap:
-        program.outcome = {'left_out': f'foreseen to take more than {limits.cap:.0f} s'}
+    if reason is not None:
+        program.outcome = {'left_out': reason}
         return
     try:
         if worker.process is None:
@@ -109,7 +117,6 @@ def _prepare(program, cell, batch, forms, limits, estimate):
 def _take_turns(programs, limits, cell, batch, forms):
     """Rounds in which every program that is due runs; a program of few turns has them spread over all rounds."""
     for program in programs:
-        program.turns = _wanted_turns(program, limits)
         if not program.turns:
             program.samples.append(program.first)
     rounds = max((p.turns for p in programs), default=0)
@@ -129,9 +136,11 @@ def _take_turns(programs, limits, cell, batch, forms):
                 program.outcome = {'left_out': str(error)}
 
 
-def _wanted_turns(program, limits):
-    """0 for a program that has run long enough already."""
+def _wanted_turns(program, limits, choice):
+    """0 for a program that has run long enough already; `choice` are the seconds of the choice's first run."""
     share = 1 if program.key.split('/')[0] in PRINCIPAL else 3
+    if share > 1 and program.first > max(3 * choice, TURN):
+        return 0
     if program.first > limits.slow:
         return -(-limits.rounds // share) if program.first * share < limits.cap / 8 else int(share == 1)
     wanted = limits.seconds / share / max(program.first, TURN)

@@ -1,5 +1,6 @@
 """A network as a cell: a training step and an inference batch beside those of its static twin."""
 
+import contextlib
 import dataclasses
 import math
 
@@ -41,12 +42,13 @@ class NetworkCell:
         }  # fmt: skip
 
     def jax_programs(self, batch: int, forms: str):
-        """The network and its static twin."""
+        """The network and its static twin, where it has one."""
         from flax_dynconv.bench import network_programs
         from flax_dynconv.models.registry import static_twin
 
-        for program, network in (('chosen', self.name), ('static', static_twin(self.name))):
-            yield from network_programs.programs(program, network, *self.data(batch))
+        yield from network_programs.programs('chosen', self.name, *self.data(batch))
+        with contextlib.suppress(ValueError):
+            yield from network_programs.programs('static', static_twin(self.name), *self.data(batch))
 
     def torch_programs(self, batch: int):
         """The same network in PyTorch, and its static twin there."""

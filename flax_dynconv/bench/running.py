@@ -9,6 +9,9 @@ from flax_dynconv.bench.worker import Worker
 
 # The largest operands of a cell, as a part of the memory: gradients, temporaries and a second process follow.
 MEMORY_SHARE = 1 / 20
+# A form that is so many times slower than the choice is not tried again with a larger batch; these always are.
+HOPELESS = 4
+BASELINES = {*measuring.PRINCIPAL, 'reference', 'xla_unfold'}
 
 
 def run(cells, args, load) -> tuple[Results, bool]:
@@ -57,24 +60,30 @@ def _one(found, cell, batch, workers, args, limits, most_bytes):
         _say(f'{cell.name} B={batch}: left out, {facts["left_out"]}')
         return
 
-    def estimate(key):
+    def skip(key):
         program, direction = key.split('/')
         if args.no_vmap and program == 'reference':
-            return float('inf')
-        return _from_smaller(found, cell.name, batch, direction, program)
+            return '--no-vmap'
+        return foreseen(found, cell.name, batch, direction, program, args.cap)
 
-    rows, share = measuring.measure(cell, batch, workers, args.forms, limits, _say, estimate)
+    rows, share = measuring.measure(cell, batch, workers, args.forms, limits, _say, skip)
     found.rows += rows
     facts |= share
 
 
-def _from_smaller(found, cell, batch, direction, program):
-    """Seconds in proportion to the largest smaller batch; what took too long there takes too long here."""
+def foreseen(found, cell, batch, direction, program, cap) -> str | None:
+    """Why a program need not be tried, from what it took with the next smaller batch; None if it should be."""
     smaller = max((c['batch'] for c in found.cells if c['cell'] == cell and c['batch'] < batch), default=None)
-    row = found.row(cell, smaller, direction, program)
-    if row is None:
+    seconds, choice = (found.seconds(cell, smaller, direction, name) for name in (program, 'chosen'))
+    if found.row(cell, smaller, direction, program) is None:
         return None
-    return row['median'] * batch / smaller if 'median' in row else float('inf')
+    if seconds is None:
+        return f'left out with B={smaller}'
+    if seconds * batch / smaller > cap:
+        return f'takes more than {cap:.0f} s, by its time with B={smaller}'
+    if program not in BASELINES and smaller > 1 and choice and seconds > HOPELESS * choice:
+        return f'more than {HOPELESS} times as slow as the choice with B={smaller}'
+    return None
 
 
 def _say(text):

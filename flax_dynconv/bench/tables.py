@@ -25,11 +25,12 @@ def report(found, old=None) -> str:
 def left_out(found) -> list[str]:
     """What was not measured, and why."""
     cells = [f'{f["cell"]} B={f["batch"]}: {f["left_out"]}' for f in found.cells if 'left_out' in f]
-    rows = [
-        f'{r["cell"]} B={r["batch"]} {r["direction"]} {r["program"]}: {r["left_out"]}'
-        for r in found.rows
-        if 'left_out' in r
-    ]
+    by_reason = {}
+    for row in found.rows:
+        if 'left_out' in row:
+            name = f'{row["program"]} ({row["direction"]})'
+            by_reason.setdefault((row['cell'], row['batch'], row['left_out']), []).append(name)
+    rows = [f'{cell} B={batch}: {", ".join(names)}: {reason}' for (cell, batch, reason), names in by_reason.items()]
     return ['## Left out', '\n'.join(f'* {line}' for line in cells + rows)] if cells or rows else []
 
 
