@@ -29,7 +29,8 @@ def chosen(workload: Workload, batch: int) -> str:
     """The form that `implementation=None` takes on this host for `batch` images."""
     choose, spec, samples = _module(workload).choose, conv_spec(workload), batch * workload.instances
     if workload.operator == 'mixture_conv':
-        return choose(spec, samples, workload.num_kernels, workload.per_output, 'tap_scale' in workload.scales)[0]
+        names = choose(spec, samples, workload.num_kernels, workload.per_output, 'tap_scale' in workload.scales)
+        return names.get('cpu', names['default'])
     if workload.operator == 'per_position_conv':
         return choose(PositionSpec.of(spec, workload.kernel_count), samples)
     return choose(spec, samples)

@@ -13,11 +13,11 @@ def require(name: str, reason: str | None) -> None:
         raise NotImplementedError(f'implementation {name!r} cannot do this case: {reason}')
 
 
-def by_platform(default, tpu, *operands):
-    """default(*operands), or tpu(*operands) where the program is lowered for a TPU."""
-    if default is tpu:
-        return default(*operands)
-    return lax.platform_dependent(*operands, tpu=tpu, default=default)
+def by_platform(branches: dict, *operands):
+    """branches[platform](*operands), with 'default' for the platforms that are not named."""
+    if len(branches) == 1:
+        return branches['default'](*operands)
+    return lax.platform_dependent(*operands, **branches)
 
 
 def known_batch_of_one(batch) -> bool:

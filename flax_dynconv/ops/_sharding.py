@@ -7,9 +7,14 @@
   the types that JAX expects, and the gradient of a replicated bank is summed over the mesh.
 """
 
+import itertools
+
 import jax
+import jax.numpy as jnp
 from jax import lax
-from jax.sharding import AxisType, PartitionSpec
+from jax.custom_batching import custom_vmap
+from jax.experimental.custom_partitioning import custom_partitioning
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 
 def over_batch(function, batched, shared):
@@ -48,6 +53,63 @@ def replicated(array):
     return lax.with_sharding_constraint(array, PartitionSpec())
 
 
+def zeros(shape, dtype, like: jax.Array) -> jax.Array:
+    """Zeros to start a loop's carry with, varying over the same manual mesh axes as `like`."""
+    return _to_vary(jnp.zeros(shape, dtype), _varying(like))
+
+
+def per_device(function, batched, shared, anywhere):
+    """function(*batched, *shared), an array with the batch in front, run on each device for its own samples.
+
+    For functions that loop over the batch, which under plain `jit` or Auto axes would gather a sharded one:
+    `custom_partitioning` gives every device the loop over what it holds. `shared` operands are whole everywhere.
+    `anywhere` computes the same without such a loop, and stands in under `vmap`.
+    """
+    operands = (*batched, *shared)
+
+    @custom_vmap
+    def run(*operands):
+        mesh = jax.sharding.get_abstract_mesh()
+        if not mesh.empty and set(mesh.axis_types) != {AxisType.Auto}:
+            return function(*operands)  # Inside a shard_map, or under Explicit axes that leave the batch whole.
+        return _partitioned(function, len(batched), operands)
+
+    @run.def_vmap
+    def mapped(size, is_mapped, *operands):
+        return jax.vmap(anywhere, [0 if m else None for m in is_mapped], axis_size=size)(*operands), True
+
+    return run(*operands)
+
+
+def _partitioned(function, num_batched, operands):
+    """The call as a `custom_partitioning`: batched operands and the result are split alike, over the batch alone."""
+
+    def axes(shapes):
+        """The mesh axes that split the batch of any batched operand."""
+        specs = (s.sharding.spec for s in shapes[:num_batched] if isinstance(s.sharding, NamedSharding))
+        return next((spec[0] for spec in specs if len(spec) and spec[0] is not None), None)
+
+    def result(mesh, shapes, _):
+        return NamedSharding(mesh, PartitionSpec(axes(shapes)))
+
+    def partition(mesh, shapes, result_shape):
+        batch, whole = NamedSharding(mesh, PartitionSpec(axes(shapes))), NamedSharding(mesh, PartitionSpec())
+        arguments = tuple(batch if i < num_batched else whole for i in range(len(shapes)))
+        return mesh, function, batch, arguments
+
+    # Shardy's rule in words: the first axes of batched operands and of the result are one factor, all others their own.
+    ndim = jax.eval_shape(function, *operands).ndim
+    names = iter(f'd{i}' for i in itertools.count())
+    terms = [
+        ' '.join('b' if axis == 0 and i < num_batched else next(names) for axis in range(o.ndim))
+        for i, o in enumerate(operands)
+    ]
+    rule = f'{", ".join(terms)} -> {" ".join(["b", *(next(names) for _ in range(ndim - 1))])}'
+    call = custom_partitioning(function)
+    call.def_partition(partition=partition, infer_sharding_from_operands=result, sharding_rule=rule)
+    return call(*operands)
+
+
 def _explicitly_sharded(array) -> bool:
     """Whether a mesh with Explicit axes shards any axis of the array."""
     sharding = jax.typeof(array).sharding
@@ -65,8 +127,10 @@ def _same_varying(operands):
     """All operands varying over the union of their manual mesh axes."""
     axes = frozenset().union(*(_varying(o) for o in operands if o is not None))
 
-    def cast(array):
-        missing = () if array is None else tuple(sorted(axes - _varying(array)))
-        return lax.pcast(array, missing, to='varying') if missing else array
+    return [None if o is None else _to_vary(o, axes) for o in operands]
 
-    return [cast(o) for o in operands]
+
+def _to_vary(array, axes):
+    """The array, varying over these manual mesh axes too."""
+    missing = tuple(sorted(axes - _varying(array)))
+    return lax.pcast(array, missing, to='varying') if missing else array

@@ -119,6 +119,7 @@ PER_POSITION = [
 CASES = {'per_sample_conv': PER_SAMPLE, 'mixture_conv': MIXTURE, 'per_position_conv': PER_POSITION}
 
 _PER_OUTPUT = 'per_output all_scales_per_output groups_per_output depthwise_multiplier pointwise_per_output'
+_GROUPS = 'all_scales_groups groups_per_output depthwise depthwise_multiplier one_kernel_groups 3d'
 _TAP_SCALED = 'tap_scale all_scales all_scales_per_output all_scales_groups depthwise one_kernel_taps one_kernel_groups'
 
 # A few cases that between them reach every branch of a form; what is slow to check is checked on these.
@@ -136,6 +137,10 @@ DECLINED = {
         - {'depthwise', 'depthwise_multiplier', 'one_channel', '1d_depthwise', '3d_depthwise'},
     ),
     ('mixture_conv', 'taps'): ('depthwise', {c.name for c in MIXTURE} - {'depthwise', 'depthwise_multiplier'}),
+    ('mixture_conv', 'blocks'): (
+        'blocks needs',
+        {*_PER_OUTPUT.split(), *_GROUPS.split(), 'one_kernel_per_output'},
+    ),
     ('mixture_conv', 'features_in'): ('Cout', {*_PER_OUTPUT.split(), 'one_kernel_per_output'}),
     ('mixture_conv', 'features_out'): (
         'tap_scale',

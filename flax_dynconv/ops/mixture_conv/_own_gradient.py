@@ -9,9 +9,13 @@ from flax_dynconv.ops._dispatch import by_platform
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
 def mixture(forms, spec, out_dtype, operands):
-    """forms[0].apply, or forms[1].apply where the program is lowered for a TPU; operands = (x, bank, weights, taps)."""
-    default, tpu = (functools.partial(_apply, form, spec, out_dtype) for form in forms)
-    return by_platform(default, default if forms[0] == forms[1] else tpu, operands)
+    """The form for the platform at lowering: forms is ((platform, form), ..), operands (x, bank, weights, taps)."""
+    return by_platform({p: functools.partial(_apply, form, spec, out_dtype) for p, form in _distinct(forms)}, operands)
+
+
+def _distinct(forms):
+    """The pairs, or the default alone where all platforms have one form."""
+    return forms if len({form for _, form in forms}) > 1 else (('default', forms[0][1]),)
 
 
 def _apply(form, spec, out_dtype, operands):
@@ -28,8 +32,8 @@ def _forward(forms, spec, out_dtype, operands):
 
 
 def _backward(forms, spec, out_dtype, operands, g):
-    default, tpu = (functools.partial(_pull_back, form, spec, out_dtype) for form in forms)
-    return (by_platform(default, default if forms[0] == forms[1] else tpu, operands, g),)
+    branches = {p: functools.partial(_pull_back, form, spec, out_dtype) for p, form in _distinct(forms)}
+    return (by_platform(branches, operands, g),)
 
 
 mixture.defvjp(_forward, _backward)

@@ -12,17 +12,18 @@ from flax_dynconv.ops._checks import (
 )
 from flax_dynconv.ops._conv_spec import ConvSpec
 from flax_dynconv.ops._dispatch import known_batch_of_one, require
-from flax_dynconv.ops.mixture_conv import _own_gradient, features_in, features_out, patches, reference
+from flax_dynconv.ops.mixture_conv import _own_gradient, blocks, features_in, features_out, loop, patches, reference
 from flax_dynconv.ops.mixture_conv.mix_kernels import MixKernels
 from flax_dynconv.ops.mixture_conv.mixing import scale_channels
-from flax_dynconv.ops.per_sample_conv import grouped, loop, taps
+from flax_dynconv.ops.per_sample_conv import grouped, taps
 from flax_dynconv.ops.per_sample_conv.api import is_empty, prepare
 
 IMPLEMENTATIONS = {
     'reference': reference,
     'grouped': MixKernels(grouped),
     'patches': patches,
-    'loop': MixKernels(loop),
+    'loop': loop,
+    'blocks': blocks,
     'features_in': features_in,
     'features_out': features_out,
     'taps': MixKernels(taps),
@@ -112,16 +113,16 @@ def mixture_conv(
     )  # fmt: skip
     out_dtype = jnp.dtype(preferred_element_type or dtype)
     case = (spec, batch, num_kernels, per_output, tap_scale is not None)
-    names = (implementation,) * 2 if implementation else choose(*case)
-    forms = tuple(IMPLEMENTATIONS[name] for name in names)
-    require(implementation, forms[0].declines(*case))
+    names = {'default': implementation} if implementation else choose(*case)
+    forms = tuple((platform, IMPLEMENTATIONS[name]) for platform, name in names.items())
+    require(implementation, forms[0][1].declines(*case))
     if is_empty(spec, x):
         return jnp.zeros((batch, *spec.out_spatial, spec.out_features), out_dtype)
 
     def run(x, weights, input_scale, output_scale, tap_scale, kernels):
         if input_scale is not None:
             x = scale_channels(x, input_scale)
-        if forms[0] is reference:
+        if implementation == 'reference':
             y = reference.apply(spec, out_dtype, x, kernels, weights, tap_scale)
         else:
             y = _own_gradient.mixture(forms, spec, out_dtype, (x, kernels, weights, tap_scale))
@@ -131,15 +132,18 @@ def mixture_conv(
     return _sharding.over_batch(run, batched, (_sharding.replicated(kernels),))
 
 
-def choose(spec: ConvSpec, batch, num_kernels: int, per_output: bool, taps: bool) -> tuple[str, str]:
-    """The implementations (default, TPU) for static shapes. None gathers a sharded batch; all take a symbolic one."""
+def choose(spec: ConvSpec, batch, num_kernels: int, per_output: bool, taps: bool) -> dict[str, str]:
+    """The implementation by platform, for static shapes. None gathers a sharded batch; all take a symbolic one."""
     if spec.depthwise:
-        return 'taps', 'taps'
+        return {'default': 'taps'}
     features = 'features_out' if per_output else 'features_in'
     if num_kernels == 1 and not taps:
-        return 'features_out', 'features_out'
-    if known_batch_of_one(batch):
-        return 'loop', 'loop'
+        return {'default': 'features_out'}
     # On TPU per-sample kernels are 5 to 80 times a static convolution; features are exactly K times.
     tpu = 'patches' if per_output and taps else features
-    return 'patches', tpu
+    if known_batch_of_one(batch):
+        return {'default': 'loop'}
+    cpu = 'patches'
+    if spec.groups == 1 and not per_output and spec.num_taps > 1:
+        cpu = 'loop' if spec.num_positions >= 100 else 'blocks'
+    return {'cpu': cpu, 'tpu': tpu, 'default': 'patches'}

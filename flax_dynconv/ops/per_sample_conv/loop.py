@@ -1,16 +1,15 @@
-"""One static convolution after another; with a batch of one simply that convolution.
+"""One static convolution after another; on several devices each does its own samples.
 
-The weight gradient of a convolution with batch 1 is slow in XLA's CPU compiler, so it is taken over patches.
+The weight gradient of a convolution with batch 1 is slow in XLA's CPU compiler, so it is taken over patches; the input's
+is again a convolution, with the kernel mirrored, where strides are one.
 """
 
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.custom_batching import custom_vmap
 
-from flax_dynconv.ops.per_sample_conv import patches
-
-adjoint_w = patches.adjoint_w
+from flax_dynconv.ops._sharding import per_device
+from flax_dynconv.ops.per_sample_conv import _rows, patches
 
 
 def declines(spec, batch):
@@ -18,17 +17,16 @@ def declines(spec, batch):
     return None
 
 
+def one(spec, out_dtype, x, w):
+    """One sample (*spatial, Cin) by one kernel (*kernel_size, Cin/g, Cout)."""
+    # A wider result is summed in its own dtype, not rounded to that of x first.
+    dtype = jnp.result_type(x, w, out_dtype)
+    return spec.static_conv(x[None].astype(dtype), w.astype(dtype))[0].astype(out_dtype)
+
+
 def apply(spec, out_dtype, x, w):
     """y[b] = conv(x[b], w[b]), b after b."""
-    dtype = jnp.result_type(x, w, out_dtype)
-
-    def one(x, w):
-        return spec.static_conv(x[None].astype(dtype), w.astype(dtype))[0].astype(out_dtype)
-
-    def many(x, w):
-        return patches.apply(spec, out_dtype, x, w)
-
-    return _each(one, many, x, w)
+    return _each(lambda x, w: one(spec, out_dtype, x, w), lambda x, w: patches.apply(spec, out_dtype, x, w), x, w)
 
 
 def adjoint_x(spec, out_dtype, y, w):
@@ -36,32 +34,22 @@ def adjoint_x(spec, out_dtype, y, w):
     dtype = jnp.result_type(y, w, out_dtype)
     shape = jax.ShapeDtypeStruct((1, *spec.in_spatial, spec.in_features), dtype)
 
-    def one(y, w):
-        transposed = jax.linear_transpose(lambda x: spec.static_conv(x, w.astype(dtype)), shape)
-        return transposed(y[None].astype(dtype))[0][0].astype(out_dtype)
+    def transposed(y, w):
+        pull = jax.linear_transpose(lambda x: spec.static_conv(x, w.astype(dtype)), shape)
+        return pull(y[None].astype(dtype))[0][0].astype(out_dtype)
 
-    def many(y, w):
-        return patches.adjoint_x(spec, out_dtype, y, w)
-
-    return _each(one, many, y, w)
+    return _each(transposed, lambda y, w: patches.adjoint_x(spec, out_dtype, y, w), y, w)
 
 
-def _each(one, many, *operands):
-    """`one` sample after another; under `vmap` a single sample becomes a batch, which `many` takes at once.
+adjoint_w = patches.adjoint_w
 
-    Without that rule a vmapped single sample would turn into a grouped convolution, slow and not shardable.
-    """
-    batch = operands[0].shape[0]
-    if not (isinstance(batch, int) and batch == 1):
+
+def _each(one, together, *operands):
+    """`one` sample after another; under `vmap` a batch of samples at once."""
+
+    def each(*operands):
+        if operands[0].shape[0] == 1:
+            return one(*(o[0] for o in operands))[None]
         return lax.map(lambda sample: one(*sample), operands)
-    single = custom_vmap(one)
 
-    @single.def_vmap
-    def batched(size, is_batched, *arrays):
-        whole = (
-            a if mapped else jnp.broadcast_to(a[None], (size, *a.shape))
-            for a, mapped in zip(arrays, is_batched, strict=True)
-        )
-        return many(*whole), True
-
-    return single(*(o[0] for o in operands))[None]
+    return per_device(each, operands, (), together)
