@@ -7,8 +7,9 @@ import time
 from flax_dynconv.bench import machine, statistics
 from flax_dynconv.bench.worker import Refused, WorkerDied
 
-# A process whose turn is over sleeps this long before the other begins: thread pools spin for a while after work.
-HAND_OVER = 0.004
+# PyTorch keeps its default thread settings, under which its OpenMP threads spin for 4 to 6 ms after work: JAX's turn
+# begins when that is over. JAX's threads do not spin.
+HAND_OVER = {'torch': 0.008, 'jax': 0.0}
 # Runs of a program in one turn take about this long; those shorter than it get one uncounted run first.
 TURN = 0.02
 # Measured after all others and not in turns with them: tens of times slower, and it may cost the process its life.
@@ -126,7 +127,7 @@ def _take_turns(programs, limits, cell, batch, forms):
             if (i + 1) * program.turns // rounds == i * program.turns // rounds or program.outcome:
                 continue
             if program.worker is not last:
-                time.sleep(HAND_OVER)
+                time.sleep(HAND_OVER['torch' if last is None else last.framework])
                 last = program.worker
             try:
                 if program.worker.process is None:
