@@ -78,11 +78,11 @@ def _busy():
 
 
 def _own(pids):
-    """Seconds of this process and of others by id."""
+    """Seconds of this process and of others by id, with those of their children that have ended."""
     total = 0
     for pid in (os.getpid(), *pids):
         fields = ' '.join(_lines(f'/proc/{pid}/stat')).rpartition(')')[2].split()
-        if len(fields) < 13:
+        if len(fields) < 15:
             return None
-        total += int(fields[11]) + int(fields[12])
+        total += sum(map(int, fields[11:15]))
     return total / os.sysconf('SC_CLK_TCK')
