@@ -5,6 +5,7 @@ import math
 import time
 
 from flax_dynconv.bench import machine, statistics
+from flax_dynconv.bench.program import DIRECTIONS
 from flax_dynconv.bench.worker import Refused, WorkerDied
 
 # PyTorch keeps its default thread settings, under which its OpenMP threads spin for 4 to 6 ms after work: JAX's turn
@@ -60,7 +61,9 @@ def measure(cell, batch, workers, forms, limits, say=lambda text: None, skip=lam
             keys[worker] = _opened(worker, cell, batch, forms)
         except (Refused, WorkerDied) as error:
             keys[worker] = []
-            rows.append(_row(cell, batch, '*', worker, {'left_out': str(error)}))
+            name = 'chosen' if worker.framework == 'jax' else 'torch'
+            failed = (f'{name}/{direction}' for direction in DIRECTIONS[cell.suite])
+            rows += [_row(cell, batch, key, worker, {'left_out': str(error)}) for key in failed]
     for direction in dict.fromkeys(key.split('/')[1] for names in keys.values() for key in names):
         programs = [Measured(w, key) for w, names in keys.items() for key in names if key.endswith('/' + direction)]
         alone = [p for p in programs if p.key.startswith(ALONE)]
@@ -91,7 +94,7 @@ def _opened(worker, cell, batch, forms):
 
 def _prepare(program, cell, batch, forms, limits, reason):
     """Build it and run it once; `outcome` is set where there is nothing more to measure."""
-    worker = program.worker
+    worker, built = program.worker, False
     if reason is not None:
         program.outcome = {'left_out': reason}
         return
@@ -102,7 +105,7 @@ def _prepare(program, cell, batch, forms, limits, reason):
         if 'declined' in answer:
             program.outcome = answer
             return
-        program.facts = answer['facts']
+        program.facts, built = answer['facts'], True
         needed = sum(program.facts.get(name, 0) for name in ('temp_bytes', 'held_bytes'))
         if needed > limits.memory:
             program.outcome = {'left_out': f'needs {needed / 2**30:.0f} GiB'}
@@ -112,7 +115,7 @@ def _prepare(program, cell, batch, forms, limits, reason):
         program.outcome = {'left_out': str(error)}
     except WorkerDied as error:
         late = 'took more than' in str(error)
-        program.outcome = {'at_least': limits.cap} if late and program.facts else {'left_out': str(error)}
+        program.outcome = {'at_least': limits.cap} if late and built else {'left_out': str(error)}
 
 
 def _take_turns(programs, limits, cell, batch, forms):
@@ -143,7 +146,7 @@ def _wanted_turns(program, limits, choice):
     if share > 1 and program.first > max(3 * choice, TURN):
         return 0
     if program.first > limits.slow:
-        return -(-limits.rounds // share) if program.first * share < limits.cap / 8 else int(share == 1)
+        return -(-limits.rounds // share) if program.first < limits.cap / 8 else int(program.first < limits.cap / 4)
     wanted = limits.seconds / share / max(program.first, TURN)
     return min(limits.most, max(-(-limits.rounds // share), round(wanted)))
 

@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Callable
 
 FORWARD, GRADIENT, TRAIN, INFER = 'forward', 'gradient', 'train', 'infer'
+# By suite.
+DIRECTIONS = {'ops': (FORWARD, GRADIENT), 'models': (TRAIN, INFER)}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -37,9 +37,9 @@ def peer(found, cell, batch, direction) -> float | None:
 
 
 def own(found, cell, batch, direction) -> float | None:
-    """Seconds of the choice; infinite where it was broken off."""
-    row = found.row(cell, batch, direction, 'chosen') or {}
-    return row.get('median', math.inf if 'at_least' in row else None)
+    """Seconds of the choice; infinite where it failed or was broken off, None where the cell was not measured."""
+    row = found.row(cell, batch, direction, 'chosen')
+    return None if row is None else row.get('median', math.inf)
 
 
 def to(found, program, direction, facts) -> Ratios:

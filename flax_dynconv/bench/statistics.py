@@ -28,4 +28,6 @@ def geometric_mean(values) -> float:
     2.0
     """
     values = list(values)
+    if math.inf in values:
+        return math.inf
     return math.exp(sum(map(math.log, values)) / len(values)) if values else math.nan

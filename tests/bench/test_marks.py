@@ -58,8 +58,10 @@ def test_vmap_counts_3x3_and_a_run_that_was_broken_off_at_its_time():
     assert verdicts(add(found, 'a', 32, chosen=1.0, reference={'at_least': 14.0}), part) == {'short'}
 
 
-def test_a_choice_that_was_broken_off_passes_nothing():
-    found = add(results(), 'a', 8, chosen={'at_least': 1.0}, static=100.0)
+@pytest.mark.parametrize('outcome', [{'at_least': 1.0}, {'left_out': 'ValueError: no'}])
+def test_a_choice_that_failed_or_was_broken_off_passes_nothing(outcome):
+    found = add(results(), 'a', 8, chosen=outcome, static=100.0)
+    add(found, 'b', 8, chosen=0.1, static=100.0)
     assert verdicts(found, 'geometric mean <= 1.15 of static') == {'short'}
 
 

@@ -15,11 +15,13 @@ LIMITS = measuring.Limits(rounds=3, most=6, seconds=0.3, slow=1.0, cap=20.0, mem
 class Pretender:
     """A worker whose programs take as long as it is told; an exception as a time is raised."""
 
-    def __init__(self, framework, log, **seconds):
-        self.framework, self.log, self.seconds = framework, log, seconds
+    def __init__(self, framework, log, broken=None, **seconds):
+        self.framework, self.log, self.broken, self.seconds = framework, log, broken, seconds
         self.process = types.SimpleNamespace(pid=1)
 
     def ask(self, do, timeout=None, key=None, count=None, **request):
+        if do == 'open' and self.broken:
+            raise self.broken
         if do == 'open':
             return {'programs': [f'{name}/forward' for name in self.seconds]}
         if do == 'build':
@@ -56,7 +58,7 @@ def test_both_processes_work_in_turns():
 
 
 def test_short_programs_run_several_times_in_a_turn_and_long_ones_rarely():
-    rows = measured(Pretender('jax', [], chosen=0.001, static=1.5, patches=0.5, reference=15.0))
+    rows = measured(Pretender('jax', [], chosen=0.001, static=1.5, patches=0.05, reference=15.0))
     assert rows['chosen']['samples'] == 6 * 20
     assert rows['static']['samples'] == 3
     assert rows['patches']['samples'] == rows['reference']['samples'] == 1
@@ -89,8 +91,16 @@ def test_a_lost_process_costs_one_program():
     assert rows['chosen']['samples'] == 3
 
 
+def test_a_cell_that_cannot_be_opened_is_a_failure_of_the_choice():
+    rows, _ = measuring.measure(CELL, 8, [Pretender('jax', [], Refused('ImportError: x'))], 'all', LIMITS)
+    assert [(r['program'], r['direction'], r['left_out']) for r in rows] == [
+        ('chosen', 'forward', 'ImportError: x'),
+        ('chosen', 'gradient', 'ImportError: x'),
+    ]
+
+
 def test_larger_batches_are_foreseen():
-    found = add(results(), 'a', 8, chosen=0.1, reference=6.0, grouped=0.5, patches=0.3, static=0.5)
+    found = add(results(), 'a', 8, chosen=0.1, reference=3.0, grouped=0.5, patches=0.3, static=0.5)
     found.rows.append({'cell': 'a', 'batch': 8, 'direction': 'gradient', 'program': 'loop', 'left_out': 'too big'})
 
     def foreseen(program):
