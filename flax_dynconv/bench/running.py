@@ -5,7 +5,7 @@ import time
 
 from flax_dynconv.bench import machine, measuring
 from flax_dynconv.bench.results import Results
-from flax_dynconv.bench.worker import Worker
+from flax_dynconv.bench.worker import Refused, Worker, WorkerDied
 
 # The largest operands of a cell, as a part of the memory: gradients, temporaries and a second process follow.
 MEMORY_SHARE = 1 / 20
@@ -52,9 +52,14 @@ def _header(args, load, workers):
 
 
 def _one(found, cell, batch, workers, args, limits, most_bytes):
-    about = {'suite': cell.suite, 'cell': cell.name, 'batch': batch}
-    facts = {'cell': cell.name, 'batch': batch} | workers[0].ask('facts', **about)
+    facts = {'cell': cell.name, 'batch': batch}
     found.cells.append(facts)
+    try:
+        facts |= workers[0].ask('facts', suite=cell.suite, **facts)
+    except (Refused, WorkerDied) as error:
+        facts |= {'kind': 'failed', 'left_out': str(error)}
+        _say(f'{cell.name} B={batch}: left out, {error}')
+        return
     if facts['operand_bytes'] > most_bytes:
         facts['left_out'] = f'{facts["operand_bytes"] / 2**30:.1f} GiB of operands'
         _say(f'{cell.name} B={batch}: left out, {facts["left_out"]}')

@@ -15,13 +15,13 @@ LIMITS = measuring.Limits(rounds=3, most=6, seconds=0.3, slow=1.0, cap=20.0, mem
 class Pretender:
     """A worker whose programs take as long as it is told; an exception as a time is raised."""
 
-    def __init__(self, framework, log, broken=None, **seconds):
-        self.framework, self.log, self.broken, self.seconds = framework, log, broken, seconds
+    def __init__(self, framework, log, closed=None, **seconds):
+        self.framework, self.log, self.closed, self.seconds = framework, log, closed, seconds
         self.process = types.SimpleNamespace(pid=1)
 
     def ask(self, do, timeout=None, key=None, count=None, **request):
-        if do == 'open' and self.broken:
-            raise self.broken
+        if do == 'open' and self.closed:
+            raise self.closed
         if do == 'open':
             return {'programs': [f'{name}/forward' for name in self.seconds]}
         if do == 'build':
