@@ -4,7 +4,8 @@
     <apply(x, w), y> = <x, adjoint_x(y, w)> = <w, adjoint_w(x, y)>
 
 So gradients of gradients never leave the fast forms. A form is a module (or frozen object) with three functions of
-these names, each called as f(spec, out_dtype, first, second).
+these names, each called as f(spec, out_dtype, first, second). It may have a fourth, for both adjoints at once:
+adjoints(spec, x_dtype, w_dtype, x, w, y).
 """
 
 import functools
@@ -37,8 +38,28 @@ def _keep_operands(function):
     return forward
 
 
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _adjoints(form, spec, x, w, y):
+    return form.adjoints(spec, x.dtype, w.dtype, x, w, y)
+
+
+def _adjoints_fwd(form, spec, x, w, y):
+    return _adjoints(form, spec, x, w, y), (x, w, y)
+
+
+def _adjoints_vjp(form, spec, operands, tangents):
+    (x, w, y), (t, v) = operands, tangents
+    dy = apply(form, spec, y.dtype, t, w) + apply(form, spec, y.dtype, x, v)
+    return adjoint_x(form, spec, x.dtype, y, v), adjoint_w(form, spec, w.dtype, t, y), dy
+
+
+_adjoints.defvjp(_adjoints_fwd, _adjoints_vjp)
+
+
 def _apply_vjp(form, spec, out_dtype, operands, g):
     x, w = operands
+    if hasattr(form, 'adjoints'):
+        return _adjoints(form, spec, x, w, g)
     return adjoint_x(form, spec, x.dtype, g, w), adjoint_w(form, spec, w.dtype, x, g)
 
 

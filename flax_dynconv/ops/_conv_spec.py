@@ -74,6 +74,21 @@ class ConvSpec:
         """True if output position p reads input position p alone."""
         return self.num_taps == 1 and self.in_spatial == self.out_spatial and not any(map(any, self.padding))
 
+    @property
+    def unit_strides(self) -> bool:
+        """Whether strides and input dilations are all one, so that the adjoint is a mirrored convolution."""
+        return set(self.strides) == set(self.input_dilation) == {1}
+
+    @property
+    def mirrored(self) -> 'ConvSpec':
+        """The convolution that takes the output back to the input, by mirrored kernels, for unit strides."""
+        reach = ((k - 1) * d for k, d in zip(self.kernel_size, self.kernel_dilation, strict=True))
+        pads = tuple((r - lo, r - hi) for r, (lo, hi) in zip(reach, self.padding, strict=True))
+        return dataclasses.replace(
+            self, in_spatial=self.out_spatial, in_features=self.out_features, out_features=self.in_features,
+            padding=pads,
+        )  # fmt: skip
+
     def taps(self):
         """All kernel positions, row-major: the order of the flattened kernel axis everywhere."""
         return itertools.product(*map(range, self.kernel_size))
@@ -118,12 +133,16 @@ class ConvSpec:
 
     def static_conv(self, x: jax.Array, kernel: jax.Array, groups: int | None = None) -> jax.Array:
         """The ordinary convolution of this spec: one kernel for all samples."""
+        padding, dilation = self.padding, self.input_dilation
+        if min(map(min, padding)) < 0:
+            # XLA's CPU compiler of jax 0.10.2 reads beside the input for amounts such as (-1, 1).
+            x, padding, dilation = self.pad(x), ((0, 0),) * self.ndim, (1,) * self.ndim
         return lax.conv_general_dilated(
             x,
             kernel,
             self.strides,
-            self.padding,
-            lhs_dilation=self.input_dilation,
+            padding,
+            lhs_dilation=dilation,
             rhs_dilation=self.kernel_dilation,
             dimension_numbers=self.dimension_numbers(),
             feature_group_count=self.groups if groups is None else groups,
@@ -168,11 +187,17 @@ def resolve_padding(padding, mode: str, in_spatial, kernel_size, strides, input_
     return tuple((int(lo), int(hi)) for lo, hi in pads), mode
 
 
-def pad_input(x: jax.Array, pads: Pads, mode: str) -> tuple[jax.Array, Pads]:
-    """Apply a non-zero padding mode to the input, before its dilation; the amounts that are left for the operator."""
+def size_after_padding(spatial, pads: Pads, mode: str) -> tuple[tuple[int, ...], Pads]:
+    """The spatial shape after `fill`, and the amounts that are left for the operator."""
     if mode == 'zeros' or not any(map(any, pads)):
-        return x, pads
+        return tuple(spatial), pads
     if any(v < 0 for p in pads for v in p):
         raise ValueError(f'padding: expected amounts >= 0 with padding_mode {mode!r}, got {pads}')
-    x = jnp.pad(x, ((0, 0), *pads, (0, 0)), mode=PADDING_MODES[mode])
-    return x, ((0, 0),) * len(pads)
+    return tuple(n + lo + hi for n, (lo, hi) in zip(spatial, pads, strict=True)), ((0, 0),) * len(pads)
+
+
+def fill(x: jax.Array, pads: Pads, mode: str) -> jax.Array:
+    """Apply a non-zero padding mode to the input, before its dilation; zeros are left for the operator."""
+    if mode == 'zeros' or not any(map(any, pads)):
+        return x
+    return jnp.pad(x, ((0, 0), *pads, (0, 0)), mode=PADDING_MODES[mode])

@@ -4,30 +4,13 @@ import jax
 import jax.numpy as jnp
 
 from flax_dynconv.ops import _sharding
-from flax_dynconv.ops._checks import (
-    check_floating,
-    check_implementation,
-    check_rank,
-    check_shape,
-)
-from flax_dynconv.ops._conv_spec import ConvSpec
-from flax_dynconv.ops._dispatch import known_batch_of_one, require
-from flax_dynconv.ops.mixture_conv import _own_gradient, blocks, features_in, features_out, loop, patches, reference
-from flax_dynconv.ops.mixture_conv.mix_kernels import MixKernels
+from flax_dynconv.ops._arguments import Prepared, conv_spec, is_empty
+from flax_dynconv.ops._checks import check_floating, check_implementation, check_rank, check_shape, require
+from flax_dynconv.ops.choice import choosing
+from flax_dynconv.ops.choice.autotune import Autotune
+from flax_dynconv.ops.mixture_conv import _own_gradient, reference
+from flax_dynconv.ops.mixture_conv.case import IMPLEMENTATIONS, MixtureCase
 from flax_dynconv.ops.mixture_conv.mixing import scale_channels
-from flax_dynconv.ops.per_sample_conv import grouped, taps
-from flax_dynconv.ops.per_sample_conv.api import is_empty, prepare
-
-IMPLEMENTATIONS = {
-    'reference': reference,
-    'grouped': MixKernels(grouped),
-    'patches': patches,
-    'loop': loop,
-    'blocks': blocks,
-    'features_in': features_in,
-    'features_out': features_out,
-    'taps': MixKernels(taps),
-}
 
 
 def mixture_conv(
@@ -46,7 +29,7 @@ def mixture_conv(
     feature_group_count: int = 1,
     precision=None,
     preferred_element_type=None,
-    implementation: str | None = None,
+    implementation: str | Autotune | None = None,
 ) -> jax.Array:
     """A convolution whose kernel is mixed from a bank for every sample, with optional scales.
 
@@ -60,8 +43,10 @@ def mixture_conv(
       tap_scale: (B, *kernel_size).
       strides, padding, padding_mode, input_dilation, kernel_dilation, feature_group_count, precision,
         preferred_element_type: as in `per_sample_conv`.
-      implementation: None chooses by the static shapes and, at lowering, by the platform; 'reference', 'grouped',
-        'patches', 'loop', 'features_in', 'features_out' or 'taps' means this one or NotImplementedError.
+      implementation: None takes the form of the least predicted time for the static shapes and, at lowering, the
+        platform (`ops.explain` says which and why); 'reference', 'grouped', 'patches', 'loop', 'blocks',
+        'features_in', 'features_out' or 'taps' means this one or NotImplementedError; an `ops.Autotune` what it
+        measures.
 
     Returns:
       (B, *out_spatial, Cout). Kernels are mixed in float32 or wider, cast once to the dtype of x.
@@ -85,39 +70,14 @@ def mixture_conv(
     Reference: CondConv (arXiv:1904.04971), DY-CNN (arXiv:1912.03458), DyNet (arXiv:2004.10694) and, with the scales,
     ODConv (arXiv:2209.07947), whose official code also puts the channel scales onto the activations.
     """
-    operands = {'x': x, 'kernels': kernels, 'weights': weights}
-    scales = {'input_scale': input_scale, 'output_scale': output_scale, 'tap_scale': tap_scale}
-    for name, array in (operands | {n: s for n, s in scales.items() if s is not None}).items():
-        check_floating(name, array)
-    check_rank('x', x, (3, 4, 5), '(B, *spatial, Cin)')
-    check_rank('kernels', kernels, (x.ndim + 1,), '(K, *kernel_size, Cin/g, Cout)')
-    check_rank('weights', weights, (2, 3), '(B, K) or (B, K, Cout)')
-    check_implementation(implementation, IMPLEMENTATIONS)
-    if len(kernels) < 1:
-        raise ValueError(f'kernels: expected at least one kernel, got shape {kernels.shape}')
-    batch, num_kernels, per_output = x.shape[0], len(kernels), weights.ndim == 3
-    expected = (batch, num_kernels, kernels.shape[-1])[: weights.ndim]
-    check_shape('weights', weights, expected, '(B, K, Cout)' if per_output else '(B, K)')
-    shapes = {
-        'input_scale': ((batch, x.shape[-1]), '(B, Cin)'),
-        'output_scale': ((batch, kernels.shape[-1]), '(B, Cout)'),
-        'tap_scale': ((batch, *kernels.shape[1:-2]), '(B, *kernel_size)'),
-    }
-    for name, (shape, layout) in shapes.items():
-        if scales[name] is not None:
-            check_shape(name, scales[name], shape, layout)
-    dtype = x.dtype
-    x, spec = prepare(
-        x, kernels.shape[1:], 'kernels', strides, padding, padding_mode, input_dilation, kernel_dilation,
-        feature_group_count, precision,
+    case, filling, out_dtype = prepare(
+        x, kernels, weights, input_scale, output_scale, tap_scale, strides, padding, padding_mode, input_dilation,
+        kernel_dilation, feature_group_count, precision, preferred_element_type, implementation,
     )  # fmt: skip
-    out_dtype = jnp.dtype(preferred_element_type or dtype)
-    case = (spec, batch, num_kernels, per_output, tap_scale is not None)
-    names = {'default': implementation} if implementation else choose(*case)
-    forms = tuple((platform, IMPLEMENTATIONS[name]) for platform, name in names.items())
-    require(implementation, forms[0][1].declines(*case))
-    if is_empty(spec, x):
-        return jnp.zeros((batch, *spec.out_spatial, spec.out_features), out_dtype)
+    x, spec = filling.around(x), case.spec
+    if is_empty(case):
+        return jnp.zeros((x.shape[0], *spec.out_spatial, spec.out_features), out_dtype)
+    forms = choosing.forms(case, implementation)
 
     def run(x, weights, input_scale, output_scale, tap_scale, kernels):
         if input_scale is not None:
@@ -132,18 +92,36 @@ def mixture_conv(
     return _sharding.over_batch(run, batched, (_sharding.replicated(kernels),))
 
 
-def choose(spec: ConvSpec, batch, num_kernels: int, per_output: bool, taps: bool) -> dict[str, str]:
-    """The implementation by platform, for static shapes. None gathers a sharded batch; all take a symbolic one."""
-    if spec.depthwise:
-        return {'default': 'taps'}
-    features = 'features_out' if per_output else 'features_in'
-    if num_kernels == 1 and not taps:
-        return {'default': 'features_out'}
-    # On TPU per-sample kernels are 5 to 80 times a static convolution; features are exactly K times.
-    tpu = 'patches' if per_output and taps else features
-    if known_batch_of_one(batch):
-        return {'default': 'loop'}
-    cpu = 'patches'
-    if spec.groups == 1 and not per_output and spec.num_taps > 1:
-        cpu = 'loop' if spec.num_positions >= 100 else 'blocks'
-    return {'cpu': cpu, 'tpu': tpu, 'default': 'patches'}
+def prepare(
+    x, kernels, weights, input_scale, output_scale, tap_scale, strides, padding, padding_mode, input_dilation,
+    kernel_dilation, feature_group_count, precision, preferred_element_type, implementation,
+) -> Prepared:  # fmt: skip
+    """All checks of a call, from shapes and dtypes alone."""
+    operands = {'x': x, 'kernels': kernels, 'weights': weights}
+    scales = {'input_scale': input_scale, 'output_scale': output_scale, 'tap_scale': tap_scale}
+    for name, array in (operands | {n: s for n, s in scales.items() if s is not None}).items():
+        check_floating(name, array)
+    check_rank('x', x, (3, 4, 5), '(B, *spatial, Cin)')
+    check_rank('kernels', kernels, (x.ndim + 1,), '(K, *kernel_size, Cin/g, Cout)')
+    check_rank('weights', weights, (2, 3), '(B, K) or (B, K, Cout)')
+    check_implementation(implementation, IMPLEMENTATIONS)
+    batch, num_kernels, per_output = x.shape[0], kernels.shape[0], weights.ndim == 3
+    if num_kernels < 1:
+        raise ValueError(f'kernels: expected at least one kernel, got shape {kernels.shape}')
+    expected = (batch, num_kernels, kernels.shape[-1])[: weights.ndim]
+    check_shape('weights', weights, expected, '(B, K, Cout)' if per_output else '(B, K)')
+    shapes = {
+        'input_scale': ((batch, x.shape[-1]), '(B, Cin)'),
+        'output_scale': ((batch, kernels.shape[-1]), '(B, Cout)'),
+        'tap_scale': ((batch, *kernels.shape[1:-2]), '(B, *kernel_size)'),
+    }
+    for name, (shape, layout) in shapes.items():
+        if scales[name] is not None:
+            check_shape(name, scales[name], shape, layout)
+    spec, filling = conv_spec(
+        x.shape, kernels.shape[1:], 'kernels', strides, padding, padding_mode, input_dilation, kernel_dilation,
+        feature_group_count, precision,
+    )  # fmt: skip
+    case = MixtureCase(spec, batch, jnp.dtype(x.dtype), num_kernels, per_output, tap_scale is not None)
+    require(case, implementation)
+    return Prepared(case, filling, jnp.dtype(preferred_element_type or x.dtype))

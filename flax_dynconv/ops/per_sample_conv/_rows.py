@@ -19,9 +19,8 @@ _ASSUMED_BATCH = 8  # Where the batch is symbolic.
 
 
 def suits(spec, batch, dtype) -> bool:
-    """Whether this is the form for these sizes: many positions, small kernels, nothing but zero padding and dilation."""
-    one = (1,) * spec.ndim
-    if spec.groups > 1 or spec.num_taps == 1 or spec.strides != one or spec.input_dilation != one:
+    """Whether this is the form for these sizes: many positions, small kernels, strides of one."""
+    if spec.groups > 1 or spec.num_taps == 1 or not spec.unit_strides:
         return False
     kernel = spec.num_taps * spec.in_features * spec.out_features * contract_dtype(jnp.zeros((), dtype)).itemsize
     rows = spec.in_spatial[0]
@@ -41,9 +40,8 @@ def _rows(spec, batch) -> int:
 def adjoints(spec, x, w, y):
     """(adjoint_x(y, w), adjoint_w(x, y)) in the accumulation dtype."""
     b, c, o, t, acc = x.shape[0], spec.in_features, spec.out_features, spec.num_taps, contract_dtype(x, w, y)
-    reach = [(k - 1) * d for k, d in zip(spec.kernel_size, spec.kernel_dilation, strict=True)]
-    pads = [(r - lo, r - hi, 0) for r, (lo, hi) in zip(reach, spec.padding, strict=True)]
-    padded = lax.pad(y, jnp.zeros((), y.dtype), [(0, 0, 0), *pads, (0, 0, 0)])
+    padded = spec.mirrored.pad(y)
+    reach = (spec.kernel_size[0] - 1) * spec.kernel_dilation[0]
     # Taps mirrored: where a tap read at +t, its cotangent comes from -t.
     matrix = jnp.moveaxis(w.reshape(b, t, c, o)[:, ::-1], 1, 2).reshape(b, c, t * o)
     rows = _rows(spec, b)
@@ -51,7 +49,7 @@ def adjoints(spec, x, w, y):
 
     def step(i, carry):
         dx, dw = carry
-        near = lax.dynamic_slice_in_dim(padded, i * rows, rows + reach[0], 1)
+        near = lax.dynamic_slice_in_dim(padded, i * rows, rows + reach, 1)
         slices = []
         for tap in spec.taps():
             start = [k * d for k, d in zip(tap, spec.kernel_dilation, strict=True)]

@@ -1,10 +1,10 @@
 """One static convolution after another; on several devices each does its own samples.
 
-The weight gradient of a convolution with batch 1 is slow in XLA's CPU compiler, so it is taken over patches; the input's
-is again a convolution, with the kernel mirrored, where strides are one.
+Of a convolution with batch 1 XLA's CPU compiler makes slow gradients. Where strides are one the input's is again a
+convolution here, with the kernel mirrored; the rest is taken over patches, chunk by chunk of rows where kernels are
+small.
 """
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 
@@ -30,18 +30,32 @@ def apply(spec, out_dtype, x, w):
 
 
 def adjoint_x(spec, out_dtype, y, w):
-    """The transposed convolution of every sample, one after another."""
+    """The mirrored convolution of every sample, one after another."""
+
+    def together(y, w):
+        return patches.adjoint_x(spec, out_dtype, y, w)
+
+    if spec.groups > 1 or not spec.unit_strides:
+        return together(y, w)
     dtype = jnp.result_type(y, w, out_dtype)
-    shape = jax.ShapeDtypeStruct((1, *spec.in_spatial, spec.in_features), dtype)
 
-    def transposed(y, w):
-        pull = jax.linear_transpose(lambda x: spec.static_conv(x, w.astype(dtype)), shape)
-        return pull(y[None].astype(dtype))[0][0].astype(out_dtype)
+    def mirrored(y, w):
+        w = jnp.swapaxes(jnp.flip(w, range(spec.ndim)), -1, -2).astype(dtype)
+        x = spec.mirrored.static_conv(y[None].astype(dtype), w)
+        return x[0].astype(out_dtype)
 
-    return _each(transposed, lambda y, w: patches.adjoint_x(spec, out_dtype, y, w), y, w)
+    return _each(mirrored, together, y, w)
 
 
 adjoint_w = patches.adjoint_w
+
+
+def adjoints(spec, x_dtype, w_dtype, x, w, y):
+    """adjoint_x(y, w) and adjoint_w(x, y) at once, where they can share their patches."""
+    if _rows.suits(spec, x.shape[0], x.dtype):
+        dx, dw = _rows.adjoints(spec, x, w, y)
+        return dx.astype(x_dtype), dw.astype(w_dtype)
+    return adjoint_x(spec, x_dtype, y, w), adjoint_w(spec, w_dtype, x, y)
 
 
 def _each(one, together, *operands):

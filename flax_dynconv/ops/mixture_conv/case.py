@@ -1,0 +1,54 @@
+"""The forms of `mixture_conv`, and one call of it as a case of the choice."""
+
+import dataclasses
+from typing import ClassVar
+
+from flax_dynconv.ops.choice.case import Case, conv_options
+from flax_dynconv.ops.mixture_conv import blocks, costs, features_in, features_out, loop, patches, reference
+from flax_dynconv.ops.mixture_conv.mix_kernels import MixKernels
+from flax_dynconv.ops.per_sample_conv import grouped, taps
+
+IMPLEMENTATIONS = {
+    'reference': reference,
+    'grouped': MixKernels(grouped),
+    'patches': patches,
+    'loop': loop,
+    'blocks': blocks,
+    'features_in': features_in,
+    'features_out': features_out,
+    'taps': MixKernels(taps),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class MixtureCase(Case):
+    """A convolution with a mixed kernel: size of the bank, weights (B, K, Cout) or (B, K), a tap_scale or none."""
+
+    num_kernels: int
+    per_output: bool
+    taps: bool
+
+    operator: ClassVar[str] = 'mixture_conv'
+    forms: ClassVar[dict] = IMPLEMENTATIONS
+
+    def declines(self, form: str) -> str | None:
+        """As `Case.declines`."""
+        return self.forms[form].declines(self.spec, self.batch, self.num_kernels, self.per_output, self.taps)
+
+    def work(self, form: str) -> tuple[dict, dict]:
+        """As `Case.work`."""
+        return costs.work(form, self)
+
+    def shapes(self) -> dict:
+        """As `Case.shapes`: channel scales are left out, which all forms apply alike."""
+        spec, batch, k = self.spec, self.batch, self.num_kernels
+        shapes = {
+            'x': (batch, *spec.in_spatial, spec.in_features),
+            'kernels': (k, *spec.kernel_shape),
+            'weights': (batch, k, spec.out_features) if self.per_output else (batch, k),
+        }
+        return shapes | ({'tap_scale': (batch, *spec.kernel_size)} if self.taps else {})
+
+    def options(self) -> dict:
+        """As `Case.options`."""
+        return conv_options(self.spec) | {'feature_group_count': self.spec.groups}

@@ -1,0 +1,111 @@
+"""The work of every form of `mixture_conv`, (forward, forward with gradients); scales of channels cost all alike."""
+
+from flax_dynconv.ops.choice import work as of
+from flax_dynconv.ops.choice.work import add, weighted
+from flax_dynconv.ops.mixture_conv._kernel_blocks import KernelBlocks
+from flax_dynconv.ops.per_sample_conv import _rows
+from flax_dynconv.ops.per_sample_conv import costs as per_sample
+
+CALL = per_sample.CALL
+
+
+def work(form: str, case) -> tuple[dict, dict]:
+    """What a form does."""
+    return _FORMS[form](case)
+
+
+def _mixing(case):
+    """Kernels mixed as an array: (forward, forward with gradients)."""
+    size = of.weights(case.spec)
+    one = {'mixing': 2 * case.samples * case.num_kernels * size, 'kernels': 4 * case.samples * size}
+    bank = {'bank': 4 * case.num_kernels * size}
+    gradient = add(weighted([(3, one)]), weighted([(3, bank)]), of.fresh(8 * case.samples * size))
+    return add(one, bank, of.fresh(4 * case.samples * size)), gradient
+
+
+def _with_mixed(form):
+    """The form of `per_sample_conv` on mixed kernels."""
+
+    def both(case):
+        forward, gradient = per_sample.work(form, case.spec, case.samples, case.itemsize)
+        mix, mix_gradient = _mixing(case)
+        return add(forward, mix), add(gradient, mix_gradient)
+
+    return both
+
+
+def _patches(case):
+    spec = case.spec
+    if case.num_kernels > 1 or case.per_output or spec.groups > 1:
+        return _with_mixed('patches')(case)
+    copied = of.patches(spec, case.samples) * case.itemsize
+    product = {'matmul': of.flops(spec, case.samples)}
+    forward = add(product, {'patches': copied, 'elements': 2 * copied}, of.fresh(2 * copied), CALL)
+    gradient = {
+        'matmul_gradient': 2 * product['matmul'], 'patches': copied, 'deposit': copied, 'elements': 4 * copied
+    }  # fmt: skip
+    return forward, add(forward, gradient, of.fresh(4 * copied))
+
+
+def _blocks(case):
+    """Block by block of the bank: mixing, columns and sums stay in cache."""
+    spec, samples = case.spec, case.samples
+    steps = spec.num_taps * KernelBlocks.of(spec, samples, case.dtype).parts
+    mixing = 2 * samples * case.num_kernels * of.weights(spec)
+    columns = 4 * of.patches(spec, samples)
+    y, x = 4 * of.outputs(spec, samples) * steps, 4 * of.inputs(spec, samples) * spec.num_taps
+    bank = 4 * case.num_kernels * of.weights(spec)
+    one = of.products(spec, samples)
+    forward = add(one, {'mixing': mixing, 'columns': columns + y, 'bank': bank, 'steps': steps, 'call': 1})
+    more = {'mixing': 3 * mixing, 'columns': columns + x + y, 'bank': 3 * bank, 'steps': 2 * steps}
+    return forward, add(forward, weighted([(2, one)]), more)
+
+
+def _loop(case):
+    """Sample by sample forward; backward in rows, else as blocks, else as patches."""
+    spec, samples, size = case.spec, case.samples, of.weights(case.spec)
+    forward, _ = per_sample.one_by_one(spec, samples, case.itemsize)
+    mixing = {'mixing': 2 * samples * case.num_kernels * size, 'bank': 4 * samples * case.num_kernels * size}
+    forward = add(forward, mixing)
+    if _rows.suits(spec, samples, case.dtype):
+        return forward, add(forward, per_sample.in_rows(spec, samples), _mixing(case)[1])
+    other = _blocks if case.declines('blocks') is None else _with_mixed('patches')
+    whole, gradient = other(case)
+    return forward, add(forward, gradient, weighted([(-1, whole)]))
+
+
+def _features_in(case):
+    spec, samples, k = case.spec, case.samples, case.num_kernels
+    passes = case.itemsize * k * (of.inputs(spec, samples) + of.outputs(spec, samples))
+    if not case.taps:
+        return _features(case, passes)
+    scaled = case.itemsize * k * of.patches(spec, samples)
+    amount = k * of.flops(spec, samples)
+    forward = {'matmul': amount, 'elements': scaled, 'call': 1}
+    gradient = {'matmul_gradient': 2 * amount, 'elements': 4 * scaled}
+    return add(forward, of.fresh(scaled)), add(forward, gradient, of.fresh(2 * scaled))
+
+
+def _features_out(case):
+    return _features(case, 2 * case.itemsize * case.num_kernels * of.outputs(case.spec, case.samples))
+
+
+def _features(case, passes):
+    """As many static convolutions as kernels, and `passes` bytes of elementwise passes."""
+    forward, gradient = of.static_conv(case.spec, case.samples)
+    k, bank = case.num_kernels, {'bank': 4 * case.num_kernels * of.weights(case.spec)}
+    forward = add(weighted([(k, forward)]), bank, {'elements': passes, 'call': 1}, of.fresh(passes))
+    gradient = add(weighted([(k, gradient)]), weighted([(3, bank)]), {'elements': 3 * passes, 'call': 1})
+    return forward, add(gradient, of.fresh(2 * passes))
+
+
+_FORMS = {
+    'reference': _with_mixed('reference'),
+    'grouped': _with_mixed('grouped'),
+    'patches': _patches,
+    'loop': _loop,
+    'blocks': _blocks,
+    'features_in': _features_in,
+    'features_out': _features_out,
+    'taps': _with_mixed('taps'),
+}
