@@ -2,8 +2,10 @@
 
 import importlib
 
+import jax
+
+from flax_dynconv import ops
 from flax_dynconv.ops._conv_spec import ConvSpec
-from flax_dynconv.ops.per_position_conv._spec import PositionSpec
 from flax_dynconv.ops.shapes import Workload
 
 
@@ -27,13 +29,8 @@ def conv_spec(workload: Workload) -> ConvSpec:
 
 def chosen(workload: Workload, batch: int) -> str:
     """The form that `implementation=None` takes on this host for `batch` images."""
-    choose, spec, samples = _module(workload).choose, conv_spec(workload), batch * workload.instances
-    if workload.operator == 'mixture_conv':
-        names = choose(spec, samples, workload.num_kernels, workload.per_output, 'tap_scale' in workload.scales)
-        return names.get('cpu', names['default'])
-    if workload.operator == 'per_position_conv':
-        return choose(PositionSpec.of(spec, workload.kernel_count), samples)
-    return choose(spec, samples)
+    arrays = {name: jax.ShapeDtypeStruct(shape, 'float32') for name, shape in workload.shapes(batch).items()}
+    return ops.explain(operator(workload), **arrays, **workload.options).here
 
 
 def _module(workload):

@@ -30,13 +30,13 @@ class HeadCell:
         """What the tables ask of a cell; the form is that of `implementation=None`."""
         import jax
 
-        from flax_dynconv.ops import split_parameters
-        from flax_dynconv.ops.instance_head.api import choose
+        from flax_dynconv import ops
 
-        vector = jax.ShapeDtypeStruct(self.shapes(batch)['vector'], 'float32')
-        weights, _ = jax.eval_shape(split_parameters, vector)
+        arrays = {name: jax.ShapeDtypeStruct(shape, 'float32') for name, shape in self.shapes(batch).items()}
+        weights, biases = jax.eval_shape(ops.split_parameters, arrays.pop('vector'))
+        form = ops.explain(ops.instance_head, weights=weights, biases=biases, stride=STRIDE, **arrays).here
         operands = 4 * sum(math.prod(shape) for shape in self.shapes(batch).values())
-        return {'kind': 'head', 'form': choose(weights), 'operand_bytes': operands, 'mixed_kernel_bytes': 0}
+        return {'kind': 'head', 'form': form, 'operand_bytes': operands, 'mixed_kernel_bytes': 0}
 
     def draw(self, batch: int) -> dict:
         """Arrays by name and the cotangent; locations within the image, scales of the levels of the pyramid."""

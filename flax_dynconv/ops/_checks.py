@@ -5,6 +5,8 @@ import numbers
 import jax
 import jax.numpy as jnp
 
+from flax_dynconv.ops.choice.autotune import Autotune
+
 
 def is_int(value) -> bool:
     """Python's and NumPy's integers, not bool."""
@@ -55,7 +57,15 @@ def check_groups(in_features: int, group_features: int, out_features: int, group
         )
 
 
-def check_implementation(name: str | None, known: dict) -> None:
-    """Refuse a name that no implementation has."""
-    if name is not None and (not isinstance(name, str) or name not in known):
-        raise ValueError(f'implementation: expected None or one of {sorted(known)}, got {name!r}')
+def check_implementation(name, known: dict) -> None:
+    """Refuse anything but None, an Autotune and the name of an implementation."""
+    if name is None or isinstance(name, Autotune) or (isinstance(name, str) and name in known):
+        return
+    raise ValueError(f'implementation: expected None, an Autotune or one of {sorted(known)}, got {name!r}')
+
+
+def require(case, name) -> None:
+    """Refuse a form that was asked for by name and cannot do the case."""
+    reason = case.declines(name) if isinstance(name, str) else None
+    if reason is not None:
+        raise NotImplementedError(f'implementation {name!r} cannot do this case: {reason}')

@@ -1,4 +1,4 @@
-"""Declining, and the choice that is made at lowering.
+"""The choice that is made at lowering.
 
 `lax.platform_dependent` decides where the program will run when it is lowered, also ahead of time for a TPU from a
 CPU host and inside a custom gradient; `jax.default_backend()` would answer for the host.
@@ -7,19 +7,8 @@ CPU host and inside a custom gradient; `jax.default_backend()` would answer for 
 from jax import lax
 
 
-def require(name: str, reason: str | None) -> None:
-    """Raise for a form that was asked for by name and cannot do the case."""
-    if reason is not None:
-        raise NotImplementedError(f'implementation {name!r} cannot do this case: {reason}')
-
-
 def by_platform(branches: dict, *operands):
     """branches[platform](*operands), with 'default' for the platforms that are not named."""
     if len(branches) == 1:
         return branches['default'](*operands)
     return lax.platform_dependent(*operands, **branches)
-
-
-def known_batch_of_one(batch) -> bool:
-    """Whether the batch is the concrete number 1; a symbolic size is never compared."""
-    return isinstance(batch, int) and batch == 1

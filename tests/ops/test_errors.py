@@ -112,7 +112,9 @@ def test_kernels_for_another_number_of_positions():
 @every_operator
 def test_unknown_implementation_lists_those_that_exist(operator):
     case = operator.cases[0]
-    with pytest.raises(ValueError, match=r"^implementation: expected None or one of .*, got 'fast'") as caught:
+    with pytest.raises(
+        ValueError, match=r"^implementation: expected None, an Autotune or one of .*, got 'fast'"
+    ) as caught:
         operator.call(case, 'fast', operator.operands(case, 'float32'))
     assert all(repr(form) in str(caught.value) for form in operator.forms)
 

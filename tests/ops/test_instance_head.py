@@ -13,7 +13,7 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from flax_dynconv import ops
-from flax_dynconv.ops.instance_head import IMPLEMENTATIONS, _blocks, api
+from flax_dynconv.ops.instance_head import IMPLEMENTATIONS, _blocks
 from tests.compiled.programs import collectives
 from tests.ops.operators import fast_jit
 from tests.tolerances import BOUND, assert_close
@@ -186,7 +186,9 @@ def test_forward_mode_of_the_definition():
 def test_the_choice_is_by_the_number_of_weights():
     def chosen(hidden):
         weights = [jax.ShapeDtypeStruct((1, 1, *shape), 'float32') for shape in ((10, hidden), (hidden, 1))]
-        return api.choose(weights)
+        biases = [jax.ShapeDtypeStruct((1, 1, n), 'float32') for n in (hidden, 1)]
+        features = jax.ShapeDtypeStruct((1, 100, 168, 10), 'float32')
+        return ops.explain(ops.instance_head, features, weights, biases).chosen['cpu']
 
     assert chosen(8) == 'unrolled' and chosen(100) == 'products'
 

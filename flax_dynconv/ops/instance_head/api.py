@@ -7,15 +7,14 @@ import jax
 import jax.numpy as jnp
 
 from flax_dynconv.ops import _sharding
+from flax_dynconv.ops._arguments import Prepared
 from flax_dynconv.ops._checks import check_floating, check_implementation, check_rank, check_shape, is_int, same_size
-from flax_dynconv.ops.instance_head import products, reference, unrolled
+from flax_dynconv.ops.choice import choosing
+from flax_dynconv.ops.choice.autotune import Autotune
+from flax_dynconv.ops.instance_head import reference
 from flax_dynconv.ops.instance_head._own_gradient import head
 from flax_dynconv.ops.instance_head._spec import HeadSpec, Operands
-
-IMPLEMENTATIONS = {'reference': reference, 'unrolled': unrolled, 'products': products}
-
-# Weights of a network up to which it is written out: wider ones are no faster so, and take seconds to compile.
-UNROLLED_WEIGHTS = 512
+from flax_dynconv.ops.instance_head.case import IMPLEMENTATIONS, InstanceHeadCase
 
 
 def instance_head(
@@ -28,7 +27,7 @@ def instance_head(
     stride: int = 8,
     precision=None,
     preferred_element_type=None,
-    implementation: str | None = None,
+    implementation: str | Autotune | None = None,
 ) -> jax.Array:
     """A small network of 1x1 convolutions per instance, on features that all instances of an image share.
 
@@ -48,7 +47,8 @@ def instance_head(
       stride: pixels of the image between neighbours; x and y of an index are `stride * index + stride // 2`.
       precision: of the matrix products of 'reference' and 'products'.
       preferred_element_type: dtype of the result.
-      implementation: None chooses; 'reference', 'unrolled' or 'products' means this one.
+      implementation: None takes the form of the least predicted time for the static shapes (`ops.explain` says which
+        and why); 'reference', 'unrolled' or 'products' means this one; an `ops.Autotune` what it measures.
 
     Returns:
       (B, N, H, W). Everything is computed in float32, or float64 where the features are, and rounded once.
@@ -72,6 +72,21 @@ def instance_head(
     Reference: the mask head of CondInst (arXiv:2003.05664), `mask_heads_forward_with_coords` of AdelaiDet, which runs
     one convolution with a group per instance.
     """
+    weights, biases = tuple(weights), tuple(biases)
+    case, _, out_dtype = prepare(
+        features, weights, biases, locations, scales, stride, precision, preferred_element_type, implementation
+    )
+    spec, shape = case.spec, (case.batch, case.instances, case.spec.height, case.spec.width)
+    if any(is_int(n) and n == 0 for n in shape):
+        return jnp.zeros(shape, out_dtype)
+    run = functools.partial(_run, choosing.forms(case, implementation), spec, out_dtype, len(weights))
+    return _sharding.over_batch(run, (features, locations, scales, *weights, *biases), ())
+
+
+def prepare(
+    features, weights, biases, locations, scales, stride, precision, preferred_element_type, implementation
+) -> Prepared:
+    """All checks of a call, from shapes and dtypes alone."""
     check_implementation(implementation, IMPLEMENTATIONS)
     check_floating('features', features)
     check_rank('features', features, (4,), '(B, H, W, Cm)')
@@ -80,27 +95,21 @@ def instance_head(
     weights, biases = tuple(weights), tuple(biases)
     _check_network(features, weights, biases, locations is not None)
     _check_coordinates(weights[0].shape[:2], locations, scales)
-    out_dtype = jnp.dtype(preferred_element_type or features.dtype)
-    (batch, height, width, _), instances = features.shape, weights[0].shape[1]
-    if any(is_int(n) and n == 0 for n in (batch, instances, height, width)):
-        return jnp.zeros((batch, instances, height, width), out_dtype)
+    batch, height, width, _ = features.shape
+    channels = (weights[0].shape[2], *(w.shape[3] for w in weights))
     spec = HeadSpec(height, width, stride, precision)
-    run = functools.partial(_run, implementation or choose(weights), spec, out_dtype, len(weights))
-    return _sharding.over_batch(run, (features, locations, scales, *weights, *biases), ())
+    dtype, instances = jnp.dtype(features.dtype), weights[0].shape[1]
+    case = InstanceHeadCase(spec, batch, dtype, instances, channels, locations is not None)
+    return Prepared(case, None, jnp.dtype(preferred_element_type or dtype))
 
 
-def choose(weights) -> str:
-    """The implementation for static shapes: none of these gathers a sharded batch."""
-    return 'unrolled' if sum(w.shape[2] * w.shape[3] for w in weights) <= UNROLLED_WEIGHTS else 'products'
-
-
-def _run(name, spec, out_dtype, layers, features, locations, scales, *network):
+def _run(forms, spec, out_dtype, layers, features, locations, scales, *network):
     """The computation on one shard of the batch, in the dtype of the computation."""
     acc = jnp.promote_types(features.dtype, jnp.float32)
     operands = Operands(features, network[:layers], network[layers:], locations, scales)
     operands = jax.tree.map(lambda array: array.astype(acc), operands)
-    form = IMPLEMENTATIONS[name]
-    logits = reference.apply(spec, operands) if form is reference else head(form, spec, operands)
+    named = forms == (('default', reference),)
+    logits = reference.apply(spec, operands) if named else head(forms, spec, operands)
     return logits.astype(out_dtype).reshape(*logits.shape[:2], spec.height, spec.width)
 
 

@@ -4,7 +4,7 @@ import dataclasses
 from typing import ClassVar
 
 from flax_dynconv.ops.choice.case import Case, conv_options
-from flax_dynconv.ops.mixture_conv import blocks, costs, features_in, features_out, loop, patches, reference
+from flax_dynconv.ops.mixture_conv import blocks, columns, costs, features_in, features_out, loop, patches, reference
 from flax_dynconv.ops.mixture_conv.mix_kernels import MixKernels
 from flax_dynconv.ops.per_sample_conv import grouped, taps
 
@@ -14,6 +14,7 @@ IMPLEMENTATIONS = {
     'patches': patches,
     'loop': loop,
     'blocks': blocks,
+    'columns': columns,
     'features_in': features_in,
     'features_out': features_out,
     'taps': MixKernels(taps),
@@ -34,6 +35,20 @@ class MixtureCase(Case):
     def declines(self, form: str) -> str | None:
         """As `Case.declines`."""
         return self.forms[form].declines(self.spec, self.batch, self.num_kernels, self.per_output, self.taps)
+
+    def avoids(self, form: str, platform: str) -> str | None:
+        """As `Case.avoids`."""
+        if platform == 'cpu':
+            return None
+        if form == 'loop' and not (self.known and self.batch == 1):
+            return 'samples one after another leave most of the device idle'
+        if form == 'patches' and platform == 'tpu' and (self.spec.depthwise or not (self.per_output and self.taps)):
+            return 'on TPU a kernel for every sample takes 5 to 80 times a static convolution'
+        if form == 'features_in' and self.num_kernels == 1 and not self.taps:
+            return 'features_out is the same for one kernel, with the factor on the output'
+        if form == 'features_out' and self.num_kernels > 1 and not self.per_output:
+            return 'features_in does the same and keeps no outputs of all kernels for its gradient'
+        return None
 
     def work(self, form: str) -> tuple[dict, dict]:
         """As `Case.work`."""

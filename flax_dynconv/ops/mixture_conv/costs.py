@@ -61,6 +61,23 @@ def _blocks(case):
     return forward, add(forward, weighted([(2, one)]), more)
 
 
+def _columns(case):
+    """Tap by tap of the bank: as many static products as kernels; columns and sums stay in cache."""
+    spec, samples, k = case.spec, case.samples, case.num_kernels
+    y = 4 * of.outputs(spec, samples) * spec.num_taps
+    columns = 4 * k * of.patches(spec, samples)
+    bank = 4 * k * of.weights(spec)
+    amount = k * of.flops(spec, samples)
+    forward = {'matmul': amount, 'columns': columns + y, 'bank': bank, 'steps': spec.num_taps, 'call': 1}
+    gradient = {
+        'matmul_gradient': 2 * amount,
+        'columns': 3 * columns + 2 * y,
+        'bank': 3 * bank,
+        'steps': 2 * spec.num_taps,
+    }
+    return forward, add(forward, gradient)
+
+
 def _loop(case):
     """Sample by sample forward; backward in rows, else as blocks, else as patches."""
     spec, samples, size = case.spec, case.samples, of.weights(case.spec)
@@ -70,6 +87,7 @@ def _loop(case):
     if _rows.suits(spec, samples, case.dtype):
         return forward, add(forward, per_sample.in_rows(spec, samples), _mixing(case)[1])
     other = _blocks if case.declines('blocks') is None else _with_mixed('patches')
+    other = _columns if case.num_kernels == 1 and case.declines('columns') is None else other
     whole, gradient = other(case)
     return forward, add(forward, gradient, weighted([(-1, whole)]))
 
@@ -105,6 +123,7 @@ _FORMS = {
     'patches': _patches,
     'loop': _loop,
     'blocks': _blocks,
+    'columns': _columns,
     'features_in': _features_in,
     'features_out': _features_out,
     'taps': _with_mixed('taps'),

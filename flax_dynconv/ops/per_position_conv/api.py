@@ -6,13 +6,14 @@ import jax
 import jax.numpy as jnp
 
 from flax_dynconv.ops import _bilinear, _sharding
-from flax_dynconv.ops._checks import check_floating, check_implementation, check_rank, check_shape
-from flax_dynconv.ops._dispatch import require
-from flax_dynconv.ops.per_position_conv import patches, reference, taps
+from flax_dynconv.ops._arguments import Prepared, conv_spec, is_empty
+from flax_dynconv.ops._by_platform import one_form
+from flax_dynconv.ops._checks import check_floating, check_implementation, check_rank, check_shape, require
+from flax_dynconv.ops.choice import choosing
+from flax_dynconv.ops.choice.autotune import Autotune
+from flax_dynconv.ops.per_position_conv import reference
 from flax_dynconv.ops.per_position_conv._spec import PositionSpec
-from flax_dynconv.ops.per_sample_conv.api import is_empty, prepare
-
-IMPLEMENTATIONS = {'reference': reference, 'patches': patches, 'taps': taps}
+from flax_dynconv.ops.per_position_conv.case import IMPLEMENTATIONS, PerPositionCase
 
 _LAYOUT = '(B, *out_spatial, *kernel_size, G) or (B, *out_spatial, *kernel_size, Cin, Cout)'
 
@@ -28,7 +29,7 @@ def per_position_conv(
     kernel_dilation=1,
     precision=None,
     preferred_element_type=None,
-    implementation: str | None = None,
+    implementation: str | Autotune | None = None,
 ) -> jax.Array:
     """A convolution with a kernel of its own at every output position of every sample.
 
@@ -43,7 +44,9 @@ def per_position_conv(
         (B, *out_spatial, *kernel_size, Cin, Cout). The rank says which. Floating; cast to the dtype of x.
       strides, input_dilation, kernel_dilation: an int, or one int per spatial dimension.
       padding, padding_mode, precision, preferred_element_type: as in `per_sample_conv`.
-      implementation: None chooses; 'reference', 'patches' or 'taps' means this one.
+      implementation: None takes the form of the least predicted time for the static shapes and, at lowering, the
+        platform (`ops.explain` says which and why); 'reference', 'patches' or 'taps' means this one; an `ops.Autotune`
+        what it measures.
 
     Returns:
       (B, *out_spatial, Cin), in the full form (B, *out_spatial, Cout). Sums are taken in float32 or wider.
@@ -65,6 +68,25 @@ def per_position_conv(
     Reference: dynamic local filtering of DFN (arXiv:1605.09673), with kernels per channel and dilation in HDFNet
     (arXiv:2007.06227), whose codes unfold the input.
     """
+    case, filling, out_dtype = prepare(
+        x, kernels, strides, padding, padding_mode, input_dilation, kernel_dilation, precision, preferred_element_type,
+        implementation,
+    )  # fmt: skip
+    x, spec = filling.around(x), case.spec
+    if is_empty(case):
+        return jnp.zeros((x.shape[0], *spec.out_spatial, spec.out_features), out_dtype)
+    form = one_form(choosing.forms(case, implementation))
+    if form is reference:
+        return reference.apply(spec, out_dtype, x, kernels.astype(x.dtype))
+    run = functools.partial(_bilinear.apply, form, spec, out_dtype)
+    return _sharding.over_batch(run, (x, kernels.astype(x.dtype)), ())
+
+
+def prepare(
+    x, kernels, strides, padding, padding_mode, input_dilation, kernel_dilation, precision, preferred_element_type,
+    implementation,
+) -> Prepared:  # fmt: skip
+    """All checks of a call, from shapes and dtypes alone."""
     check_floating('x', x)
     check_floating('kernels', kernels)
     check_rank('x', x, (3, 4, 5), '(B, *spatial, Cin)')
@@ -77,29 +99,16 @@ def per_position_conv(
     if not full and (count < 1 or in_features % count):
         raise ValueError(f'kernels: expected G = 1 or a divisor of the {in_features} channels of x, got {count}')
     kernel_size = kernels.shape[1 + n : 1 + 2 * n]
-    dtype = x.dtype
     # Without the full form it is a depthwise convolution to the shared checks.
     shape, groups = ((*kernel_size, *kernels.shape[-2:]), 1) if full else ((*kernel_size, 1, in_features), in_features)
-    x, spec = prepare(
-        x, shape, 'kernels', strides, padding, padding_mode, input_dilation, kernel_dilation, groups, precision
-    )  # fmt: skip
+    spec, filling = conv_spec(
+        x.shape, shape, 'kernels', strides, padding, padding_mode, input_dilation, kernel_dilation, groups, precision
+    )
     spec = PositionSpec.of(spec, count)
     if kernels.shape[1 : 1 + n] != spec.out_spatial:
         raise ValueError(
             f'kernels: expected one kernel per output position, {spec.out_spatial}, got {kernels.shape[1 : 1 + n]}'
         )
-    out_dtype = jnp.dtype(preferred_element_type or dtype)
-    form = IMPLEMENTATIONS[implementation or choose(spec, x.shape[0])]
-    require(implementation, form.declines(spec, x.shape[0]))
-    if is_empty(spec, x):
-        return jnp.zeros((x.shape[0], *spec.out_spatial, spec.out_features), out_dtype)
-    if form is reference:
-        return reference.apply(spec, out_dtype, x, kernels.astype(dtype))
-    run = functools.partial(_bilinear.apply, form, spec, out_dtype)
-    return _sharding.over_batch(run, (x, kernels.astype(dtype)), ())
-
-
-def choose(spec: PositionSpec, batch) -> str:
-    """The implementation for static shapes: none of these gathers a sharded batch, and all take a symbolic one."""
-    # A matrix per tap is far larger than the patches, and one product over taps and channels beats one per tap.
-    return 'patches' if spec.full and spec.in_features > taps.UNROLLED_CHANNELS else 'taps'
+    case = PerPositionCase(spec, x.shape[0], jnp.dtype(x.dtype))
+    require(case, implementation)
+    return Prepared(case, filling, jnp.dtype(preferred_element_type or x.dtype))

@@ -1,0 +1,1 @@
+"""Which form `implementation=None` takes: work counted from static shapes, times constants; or a measurement."""

@@ -1,0 +1,1 @@
+"""Seconds for each unit of every kind of work, one table per platform."""

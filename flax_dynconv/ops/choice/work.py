@@ -1,0 +1,97 @@
+"""Work by kind: what forms are made of, counted from static sizes in floating-point operations and bytes.
+
+| kind | unit | what |
+|---|---|---|
+| conv, conv_gradient | flop | a static convolution, all samples at once; its two adjoints |
+| matmul, matmul_gradient | flop | the same, where the kernel has one tap |
+| grouped, grouped_gradient | flop | the same with feature groups (depthwise too) |
+| sample_conv, sample_matmul | flop | a static convolution of one sample, with several taps and with one |
+| product | flop | batched matrix products, one for every sample |
+| narrow | flop | matrix products with less than 16 rows or columns |
+| vmap, vmap_gradient | flop | XLA's convolution with a group per sample; its weight gradient, batch times as many |
+| taps, taps_gradient | flop | multiply-adds in an elementwise pass; its adjoints |
+| mixing | flop | the bank times the weights, and its adjoints |
+| bank | byte | reading the bank from memory |
+| kernels | byte | writing and reading the samples' kernels as an array |
+| patches, deposit | byte | slices gathered into an array of patches; patches added back |
+| columns | byte | slices of a block or chunk, which stay in cache |
+| elements | byte | elementwise passes over arrays |
+| fresh | byte | temporaries beyond those whose memory the allocator keeps: every page of them is a page fault |
+| steps | 1 | iterations of a loop |
+| call | 1 | the call itself |
+"""
+
+from collections.abc import Iterable
+
+from flax_dynconv.ops._conv_spec import ConvSpec
+
+KINDS = (
+    'conv', 'conv_gradient', 'matmul', 'matmul_gradient', 'grouped', 'grouped_gradient', 'sample_conv',
+    'sample_matmul', 'product', 'narrow', 'vmap', 'vmap_gradient', 'taps', 'taps_gradient', 'mixing', 'bank',
+    'kernels', 'patches', 'deposit', 'columns', 'elements', 'fresh', 'steps', 'call',
+)  # fmt: skip
+
+# Temporaries up to here are in memory that the process already has.
+KEPT_BYTES = 32 * 2**20
+# Matrix products with fewer rows or columns leave most of a vector register empty.
+NARROW = 16
+
+
+def add(*works: dict[str, float]) -> dict[str, float]:
+    """The sum of several works."""
+    return weighted((1, work) for work in works)
+
+
+def weighted(works: Iterable[tuple[float, dict[str, float]]]) -> dict[str, float]:
+    """The sum of works, each so many times."""
+    total = {}
+    for factor, work in works:
+        for kind, amount in work.items():
+            total[kind] = total.get(kind, 0) + factor * amount
+    return total
+
+
+def fresh(temporaries: float) -> dict[str, float]:
+    """So many bytes of temporaries."""
+    return {'fresh': max(0, temporaries - KEPT_BYTES)}
+
+
+def flops(spec: ConvSpec, samples: int) -> int:
+    """Floating-point operations of one convolution."""
+    return 2 * samples * spec.num_positions * spec.num_taps * spec.in_features // spec.groups * spec.out_features
+
+
+def weights(spec: ConvSpec) -> int:
+    """Numbers in one kernel."""
+    return spec.num_taps * spec.in_features // spec.groups * spec.out_features
+
+
+def inputs(spec: ConvSpec, samples: int) -> int:
+    """Numbers in the input."""
+    total = samples * spec.in_features
+    for n in spec.in_spatial:
+        total *= n
+    return total
+
+
+def outputs(spec: ConvSpec, samples: int) -> int:
+    """Numbers in the output."""
+    return samples * spec.num_positions * spec.out_features
+
+
+def patches(spec: ConvSpec, samples: int) -> int:
+    """Numbers in the patches of the input."""
+    return samples * spec.num_positions * spec.num_taps * spec.in_features
+
+
+def static_conv(spec: ConvSpec, samples: int) -> tuple[dict, dict]:
+    """A static convolution, forward and forward with both gradients."""
+    kind = 'grouped' if spec.groups > 1 else 'conv' if spec.num_taps > 1 else 'matmul'
+    amount = flops(spec, samples)
+    return {kind: amount}, {kind: amount, f'{kind}_gradient': 2 * amount}
+
+
+def products(spec: ConvSpec, samples: int) -> dict[str, float]:
+    """The convolution as one matrix product for every sample (and group) on its patches."""
+    narrow = min(spec.out_features // spec.groups, spec.in_features // spec.groups) < NARROW
+    return {'narrow' if narrow else 'product': flops(spec, samples)}
