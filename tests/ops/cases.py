@@ -141,6 +141,10 @@ DECLINED = {
         'blocks needs',
         {*_PER_OUTPUT.split(), *_GROUPS.split(), 'one_kernel_per_output'},
     ),
+    ('mixture_conv', 'columns'): (
+        'columns needs',
+        {*_PER_OUTPUT.split(), *_GROUPS.split(), 'one_kernel_per_output'},
+    ),
     ('mixture_conv', 'features_in'): ('Cout', {*_PER_OUTPUT.split(), 'one_kernel_per_output'}),
     ('mixture_conv', 'features_out'): (
         'tap_scale',

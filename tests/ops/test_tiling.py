@@ -42,7 +42,7 @@ def check(name, case, form):
         assert_close(gradients[key], wanted[key])
 
 
-@pytest.mark.parametrize('form', ['blocks', 'loop'])
+@pytest.mark.parametrize('form', ['blocks', 'loop', 'columns'])
 @pytest.mark.parametrize('case', MIXTURE, ids=lambda c: c.name)
 def test_several_blocks_of_the_bank(case, form, monkeypatch):
     monkeypatch.setattr(_kernel_blocks, 'BLOCK_BYTES', 1)

@@ -83,3 +83,12 @@ def unmix_block(coefficients: jax.Array, block: jax.Array, dw: jax.Array) -> tup
 def of_tap(array: jax.Array, tap) -> jax.Array:
     """Column `tap` of (B, T), as (B, 1)."""
     return lax.dynamic_slice_in_dim(array, tap, 1, 1)
+
+
+def coefficients_of(spec, weights, tap_scale, acc):
+    """tap -> what its kernels are mixed with, (B, K)."""
+    weights = weights.astype(acc)
+    if tap_scale is None:
+        return lambda tap: weights
+    scale = tap_scale.astype(acc).reshape(tap_scale.shape[0], spec.num_taps)
+    return lambda tap: weights * of_tap(scale, tap)

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from flax_dynconv.ops._sharding import zeros
-from flax_dynconv.ops.mixture_conv import _fused, _one_kernel
-from flax_dynconv.ops.mixture_conv._kernel_blocks import KernelBlocks, mix_block, of_tap, unmix_block
+from flax_dynconv.ops.mixture_conv import _fused
+from flax_dynconv.ops.mixture_conv._kernel_blocks import KernelBlocks, coefficients_of, mix_block, of_tap, unmix_block
 from flax_dynconv.ops.mixture_conv._sides import columns_of, sides_of
 from flax_dynconv.ops.per_sample_conv.patches import contract, contract_dtype
 
@@ -25,15 +25,13 @@ def declines(spec, batch, num_kernels, per_output, taps):
 
 def apply(spec, out_dtype, x, kernels, weights, tap_scale):
     """y = sum_t shift_t(x) (sum_k tap_scale[:, t] weights[:, k] kernels[k, t])."""
-    whole = _one_kernel if len(kernels) == 1 and tap_scale is not None else None
-    passes = (whole.forward, whole.backward) if whole else (forward, backward)
-    return _fused.apply(*passes, spec, out_dtype, (x, kernels, weights, tap_scale))
+    return _fused.apply(forward, backward, spec, out_dtype, (x, kernels, weights, tap_scale))
 
 
 def forward(spec, out_dtype, x, kernels, weights, tap_scale):
     """y, summed over the blocks in the accumulation dtype."""
     b, acc, blocks = x.shape[0], contract_dtype(x), KernelBlocks.of(spec, x.shape[0], x.dtype)
-    padded, bank, coefficients = spec.pad(x), blocks.flatten(kernels), _coefficients(spec, weights, tap_scale, acc)
+    padded, bank, coefficients = spec.pad(x), blocks.flatten(kernels), coefficients_of(spec, weights, tap_scale, acc)
 
     def step(tap, channel, y):
         w = mix_block(coefficients(tap), blocks.read(bank, tap, channel), x.dtype)
@@ -47,7 +45,7 @@ def forward(spec, out_dtype, x, kernels, weights, tap_scale):
 def backward(spec, x, kernels, weights, tap_scale, g):
     """All cotangents in one pass over the blocks."""
     b, acc, blocks = x.shape[0], contract_dtype(x), KernelBlocks.of(spec, x.shape[0], x.dtype)
-    bank, coefficients = blocks.flatten(kernels), _coefficients(spec, weights, tap_scale, acc)
+    bank, coefficients = blocks.flatten(kernels), coefficients_of(spec, weights, tap_scale, acc)
     sides = sides_of(blocks, x, g, acc)
 
     def step(tap, channel, carry):
@@ -76,12 +74,3 @@ def backward(spec, x, kernels, weights, tap_scale, g):
     dscale = None if scale is None else dscale.astype(tap_scale.dtype).reshape(tap_scale.shape)
     dbank = dbank.astype(kernels.dtype).reshape(kernels.shape)
     return sides.finish(dx).astype(x.dtype), dbank, dweights.astype(weights.dtype), dscale
-
-
-def _coefficients(spec, weights, tap_scale, acc):
-    """tap -> what its kernels are mixed with, (B, K)."""
-    weights = weights.astype(acc)
-    if tap_scale is None:
-        return lambda tap: weights
-    scale = tap_scale.astype(acc).reshape(tap_scale.shape[0], spec.num_taps)
-    return lambda tap: weights * of_tap(scale, tap)

@@ -8,7 +8,7 @@ import jax
 from jax import lax
 
 from flax_dynconv.ops._sharding import per_device
-from flax_dynconv.ops.mixture_conv import _fused, _one_kernel, blocks
+from flax_dynconv.ops.mixture_conv import _fused, blocks, columns
 from flax_dynconv.ops.mixture_conv.mixing import mix
 from flax_dynconv.ops.per_sample_conv import _rows
 from flax_dynconv.ops.per_sample_conv import loop as per_sample
@@ -47,12 +47,13 @@ def forward(spec, out_dtype, x, kernels, weights, tap_scale):
 
 def backward(spec, x, kernels, weights, tap_scale, g):
     """All cotangents."""
+    case = (spec, x.shape[0], len(kernels), weights.ndim == 3, tap_scale is not None)
     if _rows.suits(spec, x.shape[0], x.dtype):
         w, unmix = jax.vjp(lambda k, a, t: mix(k, a, t, x.dtype), kernels, weights, tap_scale)
         dx, dw = _rows.adjoints(spec, x, w, g)
         return dx.astype(x.dtype), *unmix(dw.astype(x.dtype))
-    if len(kernels) == 1 and tap_scale is not None and spec.groups == 1 and weights.ndim == 2:
-        return _one_kernel.backward(spec, x, kernels, weights, tap_scale, g)
-    if blocks.declines(spec, x.shape[0], len(kernels), weights.ndim == 3, tap_scale is not None) is None:
+    if len(kernels) == 1 and columns.declines(*case) is None:
+        return columns.backward(spec, x, kernels, weights, tap_scale, g)
+    if blocks.declines(*case) is None:
         return blocks.backward(spec, x, kernels, weights, tap_scale, g)
     return _fused.plain_gradients(spec, (x, kernels, weights, tap_scale), g)
