@@ -179,6 +179,13 @@ DFN = (
     Workload('dfn_steerable_9x9', 'per_sample_conv', 'DFN, steerable filters', (64, 64), 1, 1, (9, 9), padding=4),
 )  # fmt: skip
 
+INVOLUTION = (
+    Workload(
+        'involution_7x7_56x56', 'per_position_conv', 'RedNet on 224 x 224', (56, 56), 64, 64, (7, 7), padding=3,
+        kernel_count=16,
+    ),
+)  # fmt: skip
+
 CONDINST = tuple(
     Workload(
         f'condinst_layer{i}', 'per_sample_conv', 'CondInst, 100 instances on 800 x 1344 at stride 8', (100, 168), cin,
@@ -189,6 +196,6 @@ CONDINST = tuple(
 
 WORKLOADS = {
     workload.name: workload
-    for family in (RESNET18, ODCONV, MOBILENETV2, EFFICIENTNET, DYNET, DMNET, HDFNET, DFN, CONDINST)
+    for family in (RESNET18, ODCONV, MOBILENETV2, EFFICIENTNET, DYNET, DMNET, HDFNET, DFN, INVOLUTION, CONDINST)
     for workload in family
 }

@@ -13,6 +13,7 @@ from flax_dynconv.ops.shapes import (
     DYNET,
     EFFICIENTNET,
     HDFNET,
+    INVOLUTION,
     MOBILENETV2,
     ODCONV,
     RESNET18,
@@ -23,7 +24,7 @@ from tests.tolerances import assert_close
 
 
 def test_names_are_unique():
-    families = (RESNET18, ODCONV, MOBILENETV2, EFFICIENTNET, DYNET, DMNET, HDFNET, DFN, CONDINST)
+    families = (RESNET18, ODCONV, MOBILENETV2, EFFICIENTNET, DYNET, DMNET, HDFNET, DFN, INVOLUTION, CONDINST)
     assert len(WORKLOADS) == sum(map(len, families))
 
 

@@ -51,16 +51,22 @@ class PositionSpec(ConvSpec):
         return x.reshape(*x.shape[:-2], self.in_features)
 
     def windows(self, padded: jax.Array) -> jax.Array:
-        """What every tap reads at every output position: (B, *out_spatial, T, channels of `padded`).
+        """What every tap reads at every output position: (B, *out_spatial, *kernel_size, channels of `padded`).
 
         Element (b, p, t) is `padded` at [b, p * stride + t * dilation], a gather along each spatial axis in turn. XLA's
         CPU compiler fuses a gather into the product that follows; stacked slices it would first write out.
         """
         x, n = padded, self.ndim
         sizes = zip(self.out_spatial, self.kernel_size, self.strides, self.kernel_dilation, strict=True)
-        for d, (out, kernel, stride, dilation) in enumerate(sizes):
+        # From the last axis on, so that every gather puts its positions and its taps before those of the later axes:
+        # a transposition at the end could cost a copy of the result.
+        for d, (out, kernel, stride, dilation) in reversed(list(enumerate(sizes))):
             index = np.arange(out)[:, None] * stride + np.arange(kernel) * dilation
-            # Axes so far: the batch, d pairs of (position, tap), then the spatial axes that are still to come.
-            x = jnp.take(x, index, axis=1 + 2 * d, mode='clip')
-        x = jnp.transpose(x, (0, *range(1, 2 * n, 2), *range(2, 2 * n + 1, 2), 2 * n + 1))
-        return x.reshape(x.shape[0], *self.out_spatial, self.num_taps, x.shape[-1])
+            places = lax.GatherDimensionNumbers(
+                offset_dims=tuple(i for i in range(x.ndim + 1) if i not in (1 + d, 1 + n)),
+                collapsed_slice_dims=(1 + d,),
+                start_index_map=(1 + d,),
+            )
+            slice_sizes = (*x.shape[: 1 + d], 1, *x.shape[2 + d :])
+            x = lax.gather(x, jnp.asarray(index[..., None], jnp.int32), places, slice_sizes, mode='clip')
+        return x
