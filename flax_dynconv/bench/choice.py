@@ -6,6 +6,7 @@ import jax
 
 from flax_dynconv import ops
 from flax_dynconv.ops._conv_spec import ConvSpec
+from flax_dynconv.ops.explain import case_of
 from flax_dynconv.ops.shapes import Workload
 
 
@@ -27,10 +28,18 @@ def conv_spec(workload: Workload) -> ConvSpec:
     return spec
 
 
+def case(workload: Workload, batch: int):
+    """The static case of the call, of which the choice is made."""
+    return case_of(operator(workload), **_arrays(workload, batch), **workload.options)[0]
+
+
 def chosen(workload: Workload, batch: int) -> str:
     """The form that `implementation=None` takes on this host for `batch` images."""
-    arrays = {name: jax.ShapeDtypeStruct(shape, 'float32') for name, shape in workload.shapes(batch).items()}
-    return ops.explain(operator(workload), **arrays, **workload.options).here
+    return ops.explain(operator(workload), **_arrays(workload, batch), **workload.options).here
+
+
+def _arrays(workload, batch):
+    return {name: jax.ShapeDtypeStruct(shape, 'float32') for name, shape in workload.shapes(batch).items()}
 
 
 def _module(workload):

@@ -28,15 +28,28 @@ class HeadCell:
 
     def facts(self, batch: int) -> dict:
         """What the tables ask of a cell; the form is that of `implementation=None`."""
+        from flax_dynconv import ops
+
+        form = ops.explain(ops.instance_head, **self._call(batch)).here
+        operands = 4 * sum(math.prod(shape) for shape in self.shapes(batch).values())
+        return {'kind': 'head', 'form': form, 'operand_bytes': operands, 'mixed_kernel_bytes': 0}
+
+    def case(self, batch: int):
+        """The static case of the call, of which the choice is made."""
+        from flax_dynconv import ops
+        from flax_dynconv.ops.explain import case_of
+
+        return case_of(ops.instance_head, **self._call(batch))[0]
+
+    def _call(self, batch):
+        """The arguments of the operator, without arrays."""
         import jax
 
         from flax_dynconv import ops
 
         arrays = {name: jax.ShapeDtypeStruct(shape, 'float32') for name, shape in self.shapes(batch).items()}
         weights, biases = jax.eval_shape(ops.split_parameters, arrays.pop('vector'))
-        form = ops.explain(ops.instance_head, weights=weights, biases=biases, stride=STRIDE, **arrays).here
-        operands = 4 * sum(math.prod(shape) for shape in self.shapes(batch).values())
-        return {'kind': 'head', 'form': form, 'operand_bytes': operands, 'mixed_kernel_bytes': 0}
+        return {'weights': weights, 'biases': biases, 'stride': STRIDE, **arrays}
 
     def draw(self, batch: int) -> dict:
         """Arrays by name and the cotangent; locations within the image, scales of the levels of the pyramid."""

@@ -46,6 +46,10 @@ class OperatorCell:
             'multiply_adds': work.multiply_adds(batch), 'form': choice.chosen(work, batch),
         }  # fmt: skip
 
+    def case(self, batch: int):
+        """The static case of the call, of which the choice is made."""
+        return choice.case(self.workload, batch)
+
     def jax_programs(self, batch: int, forms: str):
         """The choice, the static convolution, the unfold that one would write, and with forms='all' every form."""
         from flax_dynconv.bench import operator_programs

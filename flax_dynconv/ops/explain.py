@@ -82,12 +82,7 @@ def explain(operator: Callable, *args, **kwargs) -> Explanation:
 
     Reference: none.
     """
-    if operator not in _PREPARE:
-        names = sorted(f'ops.{known.__name__}' for known in _PREPARE)
-        raise TypeError(f'operator: expected one of {", ".join(names)}, got {operator!r}')
-    bound = inspect.signature(operator).bind(*args, **kwargs)
-    bound.apply_defaults()
-    case, implementation = _PREPARE[operator](**bound.arguments).case, bound.arguments['implementation']
+    case, implementation = case_of(operator, *args, **kwargs)
     declines = {form: reason for form in case.forms if (reason := case.declines(form))}
     able = [form for form in case.forms if form not in declines]
     forward, gradient = (
@@ -102,6 +97,16 @@ def explain(operator: Callable, *args, **kwargs) -> Explanation:
     if isinstance(implementation, Autotune):
         _tell_measured(case, implementation, chosen, reasons, gradient)
     return Explanation(case.operator, chosen, reasons, forward, gradient, declines)
+
+
+def case_of(operator: Callable, *args, **kwargs):
+    """The static case of `operator(*args, **kwargs)`, and its `implementation`; the operator's errors."""
+    if operator not in _PREPARE:
+        names = sorted(f'ops.{known.__name__}' for known in _PREPARE)
+        raise TypeError(f'operator: expected one of {", ".join(names)}, got {operator!r}')
+    bound = inspect.signature(operator).bind(*args, **kwargs)
+    bound.apply_defaults()
+    return _PREPARE[operator](**bound.arguments).case, bound.arguments['implementation']
 
 
 def _reason(case, platform, milliseconds):

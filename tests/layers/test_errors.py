@@ -80,7 +80,7 @@ def test_kernel_size_and_counts(name):
 
 @every_layer
 def test_unknown_implementation_lists_those_that_exist(name):
-    with raises(r"implementation: expected None or one of .*'features_in'.*, got 'fast'"):
+    with raises(r"implementation: expected None, an Autotune or one of .*'features_in'.*, got 'fast'"):
         shapes(make(name, implementation='fast'), inputs())
 
 

@@ -347,7 +347,7 @@ ERRORS = {
     'stride': ({'stride': 0}, 'stride: expected an int >= 1, got 0'),
     'implementation': (
         {'implementation': 'fast'},
-        r"implementation: expected None or one of \['products', 'reference', 'unrolled'\], got 'fast'",
+        r"implementation: expected None, an Autotune or one of \['products', 'reference', 'unrolled'\], got 'fast'",
     ),
 }
 
