@@ -9,7 +9,7 @@ from jax import lax
 
 from flax_dynconv.ops._sharding import per_device
 from flax_dynconv.ops.mixture_conv import _fused, blocks, columns
-from flax_dynconv.ops.mixture_conv.mixing import mix
+from flax_dynconv.ops.mixture_conv.mixing import mix, mix_by_sums
 from flax_dynconv.ops.per_sample_conv import _rows
 from flax_dynconv.ops.per_sample_conv import loop as per_sample
 
@@ -26,10 +26,10 @@ def apply(spec, out_dtype, x, kernels, weights, tap_scale):
 
 def forward(spec, out_dtype, x, kernels, weights, tap_scale):
     """y, where only one sample's kernel exists at a time."""
-    scales = () if tap_scale is None else (tap_scale,)
+    scales, mixed = () if tap_scale is None else (tap_scale,), mix if weights.ndim == 2 else mix_by_sums
 
     def one(kernels, x, weights, *scale):
-        w = mix(kernels, weights[None], scale[0][None] if scale else None, x.dtype)
+        w = mixed(kernels, weights[None], scale[0][None] if scale else None, x.dtype)
         return per_sample.one(spec, out_dtype, x, w[0])
 
     def each(x, weights, *rest):
