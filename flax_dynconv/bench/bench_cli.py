@@ -36,6 +36,13 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
     parser.add_argument('--no-vmap', action='store_true', help='leave out vmap, which takes most of the time')
     parser.add_argument('--wait-idle', metavar='S', type=float, default=0.0, help='wait so long for an idle machine')
     parser.add_argument('--compare', metavar='OLD', help='results of an earlier run, for a column of ratios')
+    parser.add_argument(
+        '--calibrate',
+        metavar='RESULTS',
+        nargs='+',
+        help='measure nothing: fit the constants of the choice of forms to such results, print their file, and to '
+        'stderr how good the choices are',
+    )
     parser.set_defaults(run=run)
     return parser
 
@@ -51,6 +58,8 @@ def run(args: argparse.Namespace) -> int:
     """Measure, print, write; exit code 0, or 130 where Ctrl-C ended the run early."""
     from flax_dynconv.bench import results, running, tables
 
+    if args.calibrate:
+        return calibrate([results.read(path) for path in args.calibrate])
     if args.json and not Path(args.json).absolute().parent.is_dir():
         raise FileNotFoundError(f'--json: there is no folder for {args.json}')
     chosen = cells.select(args.suite, args.only)
@@ -63,3 +72,13 @@ def run(args: argparse.Namespace) -> int:
     found, whole = running.run(chosen, args, load)
     print(tables.report(found, old))
     return 0 if whole else 130
+
+
+def calibrate(runs) -> int:
+    """Print the file of constants that fits the runs, and to stderr what follows from it."""
+    from flax_dynconv.bench import calibration
+
+    text, quality = calibration.report(runs)
+    print(text, end='')
+    print(quality, file=sys.stderr)
+    return 0

@@ -47,6 +47,8 @@ class Autotune:
     path: str
 
     def __post_init__(self):
+        if not isinstance(self.path, str | os.PathLike):
+            raise TypeError(f'path: expected a path, got {type(self.path).__name__}')
         object.__setattr__(self, 'path', os.fspath(self.path))
 
     def measured(self, case: Case, candidates) -> dict[str, str]:

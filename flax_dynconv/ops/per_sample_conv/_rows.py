@@ -22,7 +22,7 @@ def suits(spec, batch, dtype) -> bool:
     """Whether this is the form for these sizes: many positions, small kernels, strides of one."""
     if spec.groups > 1 or spec.num_taps == 1 or not spec.unit_strides:
         return False
-    kernel = spec.num_taps * spec.in_features * spec.out_features * contract_dtype(jnp.zeros((), dtype)).itemsize
+    kernel = spec.num_taps * spec.in_features * spec.out_features * jnp.promote_types(dtype, jnp.float32).itemsize
     rows = spec.in_spatial[0]
     return kernel <= _KERNEL_BYTES and rows // _rows(spec, batch) <= max(32, rows // 2)
 
