@@ -14,7 +14,7 @@ from flax_dynconv.ops.choice.work import KINDS
 _ROUNDS = 50
 _SWEEPS = 300
 # How much the constants of before count, against one for every measured time: what hardly any time depends on stays.
-_PRIOR = 0.02
+_PRIOR = 0.002
 
 
 @dataclasses.dataclass(frozen=True)

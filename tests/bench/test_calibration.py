@@ -16,11 +16,11 @@ def row(form, seconds, work, cell='cell', direction='gradient', candidate=True):
 
 def test_constants_are_found_again():
     generator = np.random.default_rng(0)
-    true = {kind: 10.0 ** generator.uniform(-12, -9) for kind in KINDS}
+    true = {kind: 10.0 ** generator.uniform(-10.5, -10) for kind in KINDS}
     start = {kind: seconds * 10 ** generator.uniform(-1, 1) for kind, seconds in true.items()}
     rows = []
-    for i in range(300):
-        work = {kind: 10 ** generator.uniform(6, 9) for kind in generator.choice(KINDS[:-1], 4, replace=False)}
+    for i in range(600):
+        work = {kind: 10 ** generator.uniform(8, 9) for kind in generator.choice(KINDS[:-1], 4, replace=False)}
         rows.append(row('loop', calibration.predicted(work, true), work, cell=str(i)))
     fitted = calibration.fit(rows, start)
     for kind in KINDS[:-1]:

@@ -3,9 +3,10 @@
 | kind | unit | what |
 |---|---|---|
 | conv, conv_gradient | flop | a static convolution, all samples at once; its two adjoints |
-| matmul, matmul_gradient | flop | the same, where the kernel has one tap |
+| pointwise, pointwise_gradient | flop | the same, where the kernel has one tap |
 | grouped, grouped_gradient | flop | the same with feature groups (depthwise too) |
-| sample_conv, sample_matmul | flop | a static convolution of one sample, with several taps and with one |
+| sample_conv, sample_pointwise | flop | a static convolution of one sample, with several taps and with one |
+| matmul | flop | matrix products that all samples share |
 | product | flop | batched matrix products, one for every sample |
 | narrow | flop | matrix products with less than 16 rows or columns |
 | vmap, vmap_gradient | flop | XLA's convolution with a group per sample; its weight gradient, batch times as many |
@@ -26,9 +27,9 @@ from collections.abc import Iterable
 from flax_dynconv.ops._conv_spec import ConvSpec
 
 KINDS = (
-    'conv', 'conv_gradient', 'matmul', 'matmul_gradient', 'grouped', 'grouped_gradient', 'sample_conv',
-    'sample_matmul', 'product', 'narrow', 'vmap', 'vmap_gradient', 'taps', 'taps_gradient', 'mixing', 'bank',
-    'kernels', 'patches', 'deposit', 'columns', 'elements', 'fresh', 'steps', 'call',
+    'conv', 'conv_gradient', 'pointwise', 'pointwise_gradient', 'grouped', 'grouped_gradient', 'sample_conv',
+    'sample_pointwise', 'matmul', 'product', 'narrow', 'vmap', 'vmap_gradient', 'taps', 'taps_gradient', 'mixing',
+    'bank', 'kernels', 'patches', 'deposit', 'columns', 'elements', 'fresh', 'steps', 'call',
 )  # fmt: skip
 
 # Temporaries up to here are in memory that the process already has.
@@ -86,7 +87,7 @@ def patches(spec: ConvSpec, samples: int) -> int:
 
 def static_conv(spec: ConvSpec, samples: int) -> tuple[dict, dict]:
     """A static convolution, forward and forward with both gradients."""
-    kind = 'grouped' if spec.groups > 1 else 'conv' if spec.num_taps > 1 else 'matmul'
+    kind = 'grouped' if spec.groups > 1 else 'conv' if spec.num_taps > 1 else 'pointwise'
     amount = flops(spec, samples)
     return {kind: amount}, {kind: amount, f'{kind}_gradient': 2 * amount}
 

@@ -39,12 +39,10 @@ def _patches(case):
     if case.num_kernels > 1 or case.per_output or spec.groups > 1:
         return _with_mixed('patches')(case)
     copied = of.patches(spec, case.samples) * case.itemsize
-    product = {'matmul': of.flops(spec, case.samples)}
-    forward = add(product, {'patches': copied, 'elements': 2 * copied}, of.fresh(2 * copied), CALL)
-    gradient = {
-        'matmul_gradient': 2 * product['matmul'], 'patches': copied, 'deposit': copied, 'elements': 4 * copied
-    }  # fmt: skip
-    return forward, add(forward, gradient, of.fresh(4 * copied))
+    product = of.flops(spec, case.samples)
+    forward = {'matmul': product, 'patches': copied, 'elements': 2 * copied, 'call': 1}
+    gradient = {'matmul': 2 * product, 'patches': copied, 'deposit': copied, 'elements': 4 * copied}
+    return add(forward, of.fresh(2 * copied)), add(forward, gradient, of.fresh(4 * copied))
 
 
 def _blocks(case):
@@ -69,13 +67,10 @@ def _columns(case):
     bank = 4 * k * of.weights(spec)
     amount = k * of.flops(spec, samples)
     forward = {'matmul': amount, 'columns': columns + y, 'bank': bank, 'steps': spec.num_taps, 'call': 1}
-    gradient = {
-        'matmul_gradient': 2 * amount,
-        'columns': 3 * columns + 2 * y,
-        'bank': 3 * bank,
-        'steps': 2 * spec.num_taps,
-    }
-    return forward, add(forward, gradient)
+    gradient = {'matmul': 2 * amount, 'columns': 3 * columns + 2 * y, 'bank': 3 * bank, 'steps': 2 * spec.num_taps}
+    # The columns of one tap, scaled for every kernel; in the gradient their cotangents as well.
+    one_tap = columns / spec.num_taps
+    return add(forward, of.fresh(one_tap)), add(forward, gradient, of.fresh(2 * one_tap))
 
 
 def _loop(case):
@@ -99,8 +94,8 @@ def _features_in(case):
         return _features(case, passes)
     scaled = case.itemsize * k * of.patches(spec, samples)
     amount = k * of.flops(spec, samples)
-    forward = {'matmul': amount, 'elements': scaled, 'call': 1}
-    gradient = {'matmul_gradient': 2 * amount, 'elements': 4 * scaled}
+    forward = {'matmul': amount, 'elements': 2 * scaled, 'call': 1}
+    gradient = {'matmul': 2 * amount, 'elements': 6 * scaled}
     return add(forward, of.fresh(scaled)), add(forward, gradient, of.fresh(2 * scaled))
 
 

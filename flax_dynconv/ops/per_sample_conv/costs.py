@@ -22,7 +22,7 @@ def through_patches(spec, samples, itemsize):
 def one_by_one(spec, samples, itemsize):
     """A convolution for every sample; gradients over patches, in chunks of rows where these stay in cache."""
     amount = flops(spec, samples)
-    forward = {'sample_conv' if spec.num_taps > 1 else 'sample_matmul': amount, 'steps': samples, 'call': 1}
+    forward = {'sample_conv' if spec.num_taps > 1 else 'sample_pointwise': amount, 'steps': samples, 'call': 1}
     if spec.groups > 1:
         forward = {'grouped': amount, 'steps': samples, 'call': 1}
     return forward, add(forward, backward_one_by_one(spec, samples, itemsize))
@@ -35,7 +35,7 @@ def backward_one_by_one(spec, samples, itemsize):
     copied = 0 if spec.pointwise else patches(spec, samples) * itemsize
     over_patches = add(products(spec, samples), {'patches': copied}, fresh(copied))
     if spec.groups == 1 and spec.unit_strides:
-        kind = 'sample_conv' if spec.num_taps > 1 else 'sample_matmul'
+        kind = 'sample_conv' if spec.num_taps > 1 else 'sample_pointwise'
         return add(over_patches, {kind: flops(spec, samples), 'steps': samples})
     return add(over_patches, products(spec, samples), {'deposit': copied})
 
