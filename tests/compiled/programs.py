@@ -46,6 +46,9 @@ scales = {'input_scale': (C,), 'output_scale': (C,), **tap_scale}
 # What `None` may choose, and the forms that promise to shard and to export.
 PROGRAMS = {
     'per_sample': Program(ops.per_sample_conv, {'x': (*S, C), 'kernel': (3, 3, C, C)}),
+    'per_sample_loop': Program(
+        functools.partial(ops.per_sample_conv, implementation='loop'), {'x': (*S, C), 'kernel': (3, 3, C, C)}
+    ),
     'per_sample_depthwise': Program(
         functools.partial(ops.per_sample_conv, feature_group_count=C), {'x': (*S, C), 'kernel': (3, 3, 1, C)}
     ),
@@ -59,6 +62,9 @@ PROGRAMS = {
     'mixture_per_output': _mixture(bank | per_output),
     'mixture_depthwise': _mixture(depthwise | weights, feature_group_count=C),
     'mixture_patches': _mixture(bank | weights, implementation='patches'),
+    'mixture_loop': _mixture(bank | weights | scales, implementation='loop'),
+    'mixture_blocks': _mixture(bank | weights | scales, implementation='blocks', strides=2),
+    'mixture_columns': _mixture(bank | weights | scales, implementation='columns'),
     'mixture_features_in': _mixture(bank | weights, implementation='features_in'),
     'mixture_features_in_taps': _mixture(
         {'kernels': (2, 2, 1, C, C), 'weights': (2,), 'tap_scale': (2, 1)}, implementation='features_in'

@@ -3,6 +3,7 @@
 import functools
 
 import jax
+from jax import lax
 
 from flax_dynconv.ops._dispatch import by_platform
 
@@ -32,6 +33,9 @@ def _forward(forms, spec, out_dtype, operands):
 
 
 def _backward(forms, spec, out_dtype, operands, g):
+    # Tied to the cotangent: otherwise the compiler would find the kernels already mixed in the forward pass, and keep
+    # those of all layers until here.
+    operands, g = lax.optimization_barrier((operands, g))
     branches = {p: functools.partial(_pull_back, form, spec, out_dtype) for p, form in _distinct(forms)}
     return (by_platform(branches, operands, g),)
 

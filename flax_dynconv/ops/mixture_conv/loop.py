@@ -7,6 +7,7 @@ chunk by chunk of rows where kernels are small, else block by block of the bank.
 import jax
 from jax import lax
 
+from flax_dynconv.ops._dispatch import known_batch_of_one
 from flax_dynconv.ops._sharding import per_device
 from flax_dynconv.ops.mixture_conv import _fused, blocks, columns
 from flax_dynconv.ops.mixture_conv.mixing import mix, mix_by_sums
@@ -34,7 +35,7 @@ def forward(spec, out_dtype, x, kernels, weights, tap_scale):
 
     def each(x, weights, *rest):
         *scale, kernels = rest
-        if x.shape[0] == 1:
+        if known_batch_of_one(x.shape[0]):
             return one(kernels, x[0], weights[0], *(s[0] for s in scale))[None]
         return lax.map(lambda sample: one(kernels, *sample), (x, weights, *scale))
 

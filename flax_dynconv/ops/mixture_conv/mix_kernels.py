@@ -3,6 +3,8 @@
 import dataclasses
 from types import ModuleType
 
+from jax import lax
+
 from flax_dynconv.ops import _bilinear
 from flax_dynconv.ops.mixture_conv.mixing import mix
 
@@ -19,5 +21,7 @@ class MixKernels:
 
     def apply(self, spec, out_dtype, x, kernels, weights, tap_scale):
         """y[b] = conv(x[b], tap_scale[b] sum_k weights[b, k] kernels[k])."""
+        # Not before x is there: a block's shared routing would else let kernels of several layers exist at once.
+        x, weights = lax.optimization_barrier((x, weights))
         w = mix(kernels, weights, tap_scale, x.dtype)
         return _bilinear.apply(self.per_sample, spec, out_dtype, x, w)

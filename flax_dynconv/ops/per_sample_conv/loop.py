@@ -8,6 +8,7 @@ small.
 import jax.numpy as jnp
 from jax import lax
 
+from flax_dynconv.ops._dispatch import known_batch_of_one
 from flax_dynconv.ops._sharding import per_device
 from flax_dynconv.ops.per_sample_conv import _rows, patches
 
@@ -62,7 +63,7 @@ def _each(one, together, *operands):
     """`one` sample after another; under `vmap` a batch of samples at once."""
 
     def each(*operands):
-        if operands[0].shape[0] == 1:
+        if known_batch_of_one(operands[0].shape[0]):
             return one(*(o[0] for o in operands))[None]
         return lax.map(lambda sample: one(*sample), operands)
 
