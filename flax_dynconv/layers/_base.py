@@ -10,7 +10,7 @@ from jax import lax
 
 from flax_dynconv.layers._arrays import add_bias, flatten_batch, restore_batch, stacked
 from flax_dynconv.layers._conv_fields import ConvFields
-from flax_dynconv.ops import mixture_conv
+from flax_dynconv.ops import Autotune, mixture_conv
 from flax_dynconv.ops._checks import is_int
 
 
@@ -23,7 +23,7 @@ class MixingConv(ConvFields, kw_only=True):
     num_kernels: int = 4
     router: Callable[..., Any] | None = None
     padding_mode: str = 'zeros'
-    implementation: str | None = None
+    implementation: str | Autotune | None = None
 
     def split_batch(self, x):
         """(*batch, *spatial, C) as (B, *spatial, C), and the batch axes: none, one or several, as in `nn.Conv`."""

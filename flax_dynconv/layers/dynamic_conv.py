@@ -69,7 +69,7 @@ class DynamicConv(MixingConv, kw_only=True):
       reduction: hidden size of the attention as a fraction of the channels.
       router: what makes the submodule `routing`, called with the arguments of `DynamicConvRouting`; None is that one.
       padding_mode: 'zeros', 'reflect', 'replicate' or 'circular', for paddings given as amounts.
-      implementation: form of `ops.mixture_conv`, None to choose.
+      implementation: form of `ops.mixture_conv`, None to choose, an `ops.Autotune` to measure.
 
     Raises ValueError for a mask, an int kernel_size with a 4-D input, channels that do not fit the groups, a routing
     of another shape; what else the operator refuses, it names.

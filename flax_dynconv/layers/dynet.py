@@ -81,7 +81,7 @@ class DyNetConv(MixingConv, kw_only=True):
       reduction: a fraction gives the routing a hidden layer (see `DyNetRouting`), None none.
       router: what makes the submodule `routing`, called with the arguments of `DyNetRouting`; None is that one.
       padding_mode: 'zeros', 'reflect', 'replicate' or 'circular', for paddings given as amounts.
-      implementation: form of `ops.mixture_conv`, None to choose.
+      implementation: form of `ops.mixture_conv`, None to choose, an `ops.Autotune` to measure.
 
     Raises ValueError for a mask, an int kernel_size with a 4-D input, channels that do not fit the groups, a routing
     of another shape; what else the operator refuses, it names.

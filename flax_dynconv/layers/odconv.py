@@ -31,7 +31,7 @@ class ODConv(AttendedConv, kw_only=True):
         of a norm otherwise.
       router: what makes the submodule `routing`, called with the arguments of `ODConvRouting`; None is that one.
       padding_mode: 'zeros', 'reflect', 'replicate' or 'circular', for paddings given as amounts.
-      implementation: form of `ops.mixture_conv`, None to choose.
+      implementation: form of `ops.mixture_conv`, None to choose, an `ops.Autotune` to measure.
 
     Raises ValueError for a mask, an int kernel_size with a 4-D input, channels that do not fit the groups, a routing
     of other shapes; what else the operator refuses, it names. Warns where its batch norm trains on a batch of 1.

@@ -11,6 +11,7 @@ from flax_dynconv.layers._odconv_routing import ODConvAttention
 from flax_dynconv.layers._routing import kaiming_fan_out
 from flax_dynconv.layers.batch_norm import BatchNorm
 from flax_dynconv.layers.odconv import ODConv
+from flax_dynconv.ops import Autotune
 
 
 class ODConvNormAct(ConvFields, kw_only=True):
@@ -53,7 +54,7 @@ class ODConvNormAct(ConvFields, kw_only=True):
     min_hidden: int = 16
     router: Callable[..., Any] | None = None
     padding_mode: str = 'zeros'
-    implementation: str | None = None
+    implementation: str | Autotune | None = None
 
     @nn.compact
     def __call__(self, x, routing: ODConvAttention | None = None):

@@ -72,7 +72,7 @@ class PlainODConv(AttendedConv, kw_only=True):
       squeeze: input channels per unit of the bottleneck.
       router: what makes the submodule `routing`, called with the arguments of `PlainODConvRouting`; None is that one.
       padding_mode: 'zeros', 'reflect', 'replicate' or 'circular', for paddings given as amounts.
-      implementation: form of `ops.mixture_conv`, None to choose.
+      implementation: form of `ops.mixture_conv`, None to choose, an `ops.Autotune` to measure.
 
     Raises ValueError as `ODConv`, and for feature groups.
 

@@ -59,7 +59,7 @@ class SoftmaxDyNetConv(MixingConv, kw_only=True):
       dropout_rate: of the pooled input.
       router: what makes the submodule `routing`, called with the arguments of `SoftmaxDyNetRouting`; None is that one.
       padding_mode: 'zeros', 'reflect', 'replicate' or 'circular', for paddings given as amounts.
-      implementation: form of `ops.mixture_conv`, None to choose.
+      implementation: form of `ops.mixture_conv`, None to choose, an `ops.Autotune` to measure.
 
     Raises ValueError as `DyNetConv`.
 

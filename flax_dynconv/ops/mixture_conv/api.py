@@ -45,8 +45,8 @@ def mixture_conv(
         preferred_element_type: as in `per_sample_conv`.
       implementation: None takes the form of the least predicted time for the static shapes and, at lowering, the
         platform (`ops.explain` says which and why); 'reference', 'grouped', 'patches', 'loop', 'blocks',
-        'features_in', 'features_out' or 'taps' means this one or NotImplementedError; an `ops.Autotune` what it
-        measures.
+        'columns', 'features_in', 'features_out' or 'taps' means this one or NotImplementedError; an `ops.Autotune` what
+        it measures.
 
     Returns:
       (B, *out_spatial, Cout). Kernels are mixed in float32 or wider, cast once to the dtype of x.
