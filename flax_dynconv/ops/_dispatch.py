@@ -12,3 +12,8 @@ def by_platform(branches: dict, *operands):
     if len(branches) == 1:
         return branches['default'](*operands)
     return lax.platform_dependent(*operands, **branches)
+
+
+def known_batch_of_one(batch) -> bool:
+    """Whether the batch is the concrete number 1; a symbolic size is never compared."""
+    return isinstance(batch, int) and batch == 1
