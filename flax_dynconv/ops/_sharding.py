@@ -16,6 +16,8 @@ from jax.custom_batching import custom_vmap
 from jax.experimental.custom_partitioning import custom_partitioning
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from flax_dynconv.ops._dispatch import known_batch_of_one
+
 
 def over_batch(function, batched, shared):
     """function(*batched, *shared): batched arrays have the batch as first axis, shared ones do not (None allowed)."""
@@ -37,6 +39,12 @@ def over_batch(function, batched, shared):
     return jax.shard_map(function, in_specs=specs, out_specs=PartitionSpec(axes), axis_names=names, check_vma=False)(
         *operands
     )
+
+
+def only_batch_sharded(x, shared) -> bool:
+    """Whether Explicit mesh axes shard nothing but the first axis of x: what `over_batch` leaves in its place."""
+    spec = jax.typeof(x).sharding.spec if _explicitly_sharded(x) else ()
+    return not _explicitly_sharded(shared) and all(axes is None for axes in spec[1:])
 
 
 def replicated(array):
@@ -72,6 +80,8 @@ def per_device(function, batched, shared, anywhere):
         mesh = jax.sharding.get_abstract_mesh()
         if not mesh.empty and set(mesh.axis_types) != {AxisType.Auto}:
             return function(*operands)  # Inside a shard_map, or under Explicit axes that leave the batch whole.
+        if known_batch_of_one(batched[0].shape[0]):
+            return function(*operands)  # Nothing to split; a TPU program could not be compiled ahead of time.
         return _partitioned(function, len(batched), operands)
 
     @run.def_vmap
