@@ -54,7 +54,7 @@ def correlate_back(spec, out_dtype, y, w):
         start = [v + lo for v, lo in zip(shift, lows, strict=True)]
         limit = [a + n for a, n in zip(start, sizes, strict=True)]
         here = lax.slice(y, (0, *start, 0), (batch, *limit, channels))
-        return here * w[:, i].reshape(batch, *(1,) * spec.ndim, channels)
+        return here * w[:, i].reshape(w.shape[0], *(1,) * spec.ndim, channels)
 
     zero = jnp.zeros((batch, *sizes, channels), acc)
     parts = [sum_arrays(term(*o) for o in phase) if phase else zero for phase in offsets]

@@ -21,13 +21,13 @@ def _factors(spec, w, dtype):
     return [w[:, i].reshape(shape) for i in range(spec.num_taps)]
 
 
-def _repeat(spec, x):
+def repeat(spec, x):
     """Output channel o reads input channel o // multiplier."""
     return x if spec.out_features == spec.in_features else jnp.repeat(x, spec.out_features // spec.in_features, axis=-1)
 
 
-def _fold(spec, y):
-    """The adjoint of `_repeat`."""
+def fold(spec, y):
+    """The adjoint of `repeat`."""
     if spec.out_features == spec.in_features:
         return y
     return y.reshape(*y.shape[:-1], spec.in_features, spec.out_features // spec.in_features).sum(-1)
@@ -37,13 +37,13 @@ def apply(spec, out_dtype, x, w):
     """y = sum_t shift_t(x) w_t."""
 
     def on_cpu(x, w):
-        return _taps_cpu.correlate(spec, out_dtype, _repeat(spec, x), w)
+        return _taps_cpu.correlate(spec, out_dtype, repeat(spec, x), w)
 
     def elsewhere(x, w):
         acc = contract_dtype(x, w)
         padded = spec.pad(x)
         pairs = zip(spec.taps(), _factors(spec, w, acc), strict=True)
-        return sum_arrays(_repeat(spec, spec.tap_slice(padded, t).astype(acc)) * f for t, f in pairs).astype(out_dtype)
+        return sum_arrays(repeat(spec, spec.tap_slice(padded, t).astype(acc)) * f for t, f in pairs).astype(out_dtype)
 
     return lax.platform_dependent(x, w, cpu=on_cpu, default=elsewhere)
 
@@ -53,12 +53,12 @@ def adjoint_x(spec, out_dtype, y, w):
     acc = contract_dtype(y, w)
 
     def on_cpu(y, w):
-        return _fold(spec, _taps_cpu.correlate_back(spec, acc, y, w)).astype(out_dtype)
+        return fold(spec, _taps_cpu.correlate_back(spec, acc, y, w)).astype(out_dtype)
 
     def elsewhere(y, w):
         y = y.astype(acc)
         pairs = zip(spec.taps(), _factors(spec, w, acc), strict=True)
-        return spec.undilate(sum_arrays(spec.tap_unslice(_fold(spec, y * f), t) for t, f in pairs)).astype(out_dtype)
+        return spec.undilate(sum_arrays(spec.tap_unslice(fold(spec, y * f), t) for t, f in pairs)).astype(out_dtype)
 
     return lax.platform_dependent(y, w, cpu=on_cpu, default=elsewhere)
 
@@ -67,13 +67,13 @@ def adjoint_w(spec, out_dtype, x, y):
     """w_t = sum over positions of shift_t(x) y."""
 
     def on_cpu(x, y):
-        return _taps_cpu.kernel_gradient(spec, out_dtype, _repeat(spec, x), y)
+        return _taps_cpu.kernel_gradient(spec, out_dtype, repeat(spec, x), y)
 
     def elsewhere(x, y):
         acc = contract_dtype(x, y)
         padded, y = spec.pad(x), y.astype(acc)
         positions = tuple(range(1, 1 + spec.ndim))
-        w = [(_repeat(spec, spec.tap_slice(padded, t).astype(acc)) * y).sum(positions) for t in spec.taps()]
+        w = [(repeat(spec, spec.tap_slice(padded, t).astype(acc)) * y).sum(positions) for t in spec.taps()]
         return jnp.stack(w, axis=1).reshape(x.shape[0], *spec.kernel_shape).astype(out_dtype)
 
     return lax.platform_dependent(x, y, cpu=on_cpu, default=elsewhere)

@@ -1,0 +1,1 @@
+"""Depthwise convolutions whose kernel all samples share: two forms, one per file."""
