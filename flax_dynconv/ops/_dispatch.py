@@ -17,8 +17,3 @@ def by_platform(branches: dict, *operands):
 def known_batch_of_one(batch) -> bool:
     """Whether the batch is the concrete number 1; a symbolic size is never compared."""
     return isinstance(batch, int) and batch == 1
-
-
-def known_batch_of_one(batch) -> bool:
-    """Whether the batch is the concrete number 1; a symbolic size is never compared."""
-    return isinstance(batch, int) and batch == 1

@@ -34,6 +34,7 @@ KINDS = (
 
 # Temporaries up to here are in memory that the process already has.
 KEPT_BYTES = 32 * 2**20
+_TEMPORARIES = 'temporaries'
 # Matrix products with fewer rows or columns leave most of a vector register empty.
 NARROW = 16
 
@@ -52,9 +53,18 @@ def weighted(works: Iterable[tuple[float, dict[str, float]]]) -> dict[str, float
     return total
 
 
-def fresh(temporaries: float) -> dict[str, float]:
-    """So many bytes of temporaries."""
-    return {'fresh': max(0, temporaries - KEPT_BYTES)}
+def temporaries(size: float) -> dict[str, float]:
+    """So many bytes of arrays that live for a while; `settled` makes 'fresh' of what they are together."""
+    return {_TEMPORARIES: size}
+
+
+def settled(works: tuple[dict, dict]) -> tuple[dict, dict]:
+    """Works whose temporaries are all counted, by their final kinds."""
+    return tuple(
+        {kind: amount for kind, amount in work.items() if kind != _TEMPORARIES}
+        | {'fresh': max(0, work.get(_TEMPORARIES, 0) - KEPT_BYTES)}
+        for work in works
+    )
 
 
 def flops(spec: ConvSpec, samples: int) -> int:

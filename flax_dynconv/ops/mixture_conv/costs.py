@@ -11,7 +11,7 @@ CALL = per_sample.CALL
 
 def work(form: str, case) -> tuple[dict, dict]:
     """What a form does."""
-    return _FORMS[form](case)
+    return of.settled(_FORMS[form](case))
 
 
 def _mixing(case):
@@ -19,15 +19,15 @@ def _mixing(case):
     size = of.weights(case.spec)
     one = {'mixing': 2 * case.samples * case.num_kernels * size, 'kernels': 4 * case.samples * size}
     bank = {'bank': 4 * case.num_kernels * size}
-    gradient = add(weighted([(3, one)]), weighted([(3, bank)]), of.fresh(8 * case.samples * size))
-    return add(one, bank, of.fresh(4 * case.samples * size)), gradient
+    gradient = add(weighted([(3, one)]), weighted([(3, bank)]), of.temporaries(8 * case.samples * size))
+    return add(one, bank, of.temporaries(4 * case.samples * size)), gradient
 
 
 def _with_mixed(form):
     """The form of `per_sample_conv` on mixed kernels."""
 
     def both(case):
-        forward, gradient = per_sample.work(form, case.spec, case.samples, case.itemsize)
+        forward, gradient = per_sample.unsettled(form, case.spec, case.samples, case.itemsize)
         mix, mix_gradient = _mixing(case)
         return add(forward, mix), add(gradient, mix_gradient)
 
@@ -42,7 +42,7 @@ def _patches(case):
     product = of.flops(spec, case.samples)
     forward = {'matmul': product, 'patches': copied, 'elements': 2 * copied, 'call': 1}
     gradient = {'matmul': 2 * product, 'patches': copied, 'deposit': copied, 'elements': 4 * copied}
-    return add(forward, of.fresh(2 * copied)), add(forward, gradient, of.fresh(4 * copied))
+    return add(forward, of.temporaries(2 * copied)), add(forward, gradient, of.temporaries(4 * copied))
 
 
 def _blocks(case):
@@ -70,7 +70,7 @@ def _columns(case):
     gradient = {'matmul': 2 * amount, 'columns': 3 * columns + 2 * y, 'bank': 3 * bank, 'steps': 2 * spec.num_taps}
     # The columns of one tap, scaled for every kernel; in the gradient their cotangents as well.
     one_tap = columns / spec.num_taps
-    return add(forward, of.fresh(one_tap)), add(forward, gradient, of.fresh(2 * one_tap))
+    return add(forward, of.temporaries(one_tap)), add(forward, gradient, of.temporaries(2 * one_tap))
 
 
 def _loop(case):
@@ -96,7 +96,7 @@ def _features_in(case):
     amount = k * of.flops(spec, samples)
     forward = {'matmul': amount, 'elements': 2 * scaled, 'call': 1}
     gradient = {'matmul': 2 * amount, 'elements': 6 * scaled}
-    return add(forward, of.fresh(scaled)), add(forward, gradient, of.fresh(2 * scaled))
+    return add(forward, of.temporaries(scaled)), add(forward, gradient, of.temporaries(2 * scaled))
 
 
 def _features_out(case):
@@ -107,9 +107,9 @@ def _features(case, passes):
     """As many static convolutions as kernels, and `passes` bytes of elementwise passes."""
     forward, gradient = of.static_conv(case.spec, case.samples)
     k, bank = case.num_kernels, {'bank': 4 * case.num_kernels * of.weights(case.spec)}
-    forward = add(weighted([(k, forward)]), bank, {'elements': passes, 'call': 1}, of.fresh(passes))
+    forward = add(weighted([(k, forward)]), bank, {'elements': passes, 'call': 1}, of.temporaries(passes))
     gradient = add(weighted([(k, gradient)]), weighted([(3, bank)]), {'elements': 3 * passes, 'call': 1})
-    return forward, add(gradient, of.fresh(2 * passes))
+    return forward, add(gradient, of.temporaries(2 * passes))
 
 
 _FORMS = {

@@ -1,6 +1,6 @@
 """The work of every form of `per_position_conv`, (forward, forward with gradients)."""
 
-from flax_dynconv.ops.choice.work import add, fresh, inputs, outputs
+from flax_dynconv.ops.choice.work import add, inputs, outputs, settled, temporaries
 from flax_dynconv.ops.choice.work import patches as num_patches
 from flax_dynconv.ops.per_position_conv.taps import UNROLLED_CHANNELS
 
@@ -26,7 +26,7 @@ def work(form: str, case) -> tuple[dict, dict]:
     if form == 'taps':
         forward['steps'], gradient['steps'] = spec.num_taps, 3 * spec.num_taps
         return _scaled(forward), _scaled(gradient)
-    return add(forward, fresh(copies * patches)), add(gradient, fresh(3 * copies * patches))
+    return settled((add(forward, temporaries(copies * patches)), add(gradient, temporaries(3 * copies * patches))))
 
 
 # A product per tap instead of one over all: for wide kernels several times slower.

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import ClassVar
 
+from flax_dynconv.ops._dispatch import known_batch_of_one
 from flax_dynconv.ops.choice.case import Case, conv_options
 from flax_dynconv.ops.per_sample_conv import costs, grouped, loop, patches, reference, taps
 
@@ -18,7 +19,7 @@ class PerSampleCase(Case):
 
     def avoids(self, form: str, platform: str) -> str | None:
         """As `Case.avoids`."""
-        if form == 'loop' and platform != 'cpu' and not (self.known and self.batch == 1):
+        if form == 'loop' and platform != 'cpu' and not known_batch_of_one(self.batch):
             return 'samples one after another leave most of the device idle'
         return None
 

@@ -1,6 +1,6 @@
 """The work of every form of `per_sample_conv`, (forward, forward with gradients); kernels are at hand."""
 
-from flax_dynconv.ops.choice.work import add, flops, fresh, inputs, outputs, patches, products, weighted
+from flax_dynconv.ops.choice.work import add, flops, inputs, outputs, patches, products, settled, temporaries, weighted
 from flax_dynconv.ops.per_sample_conv import _rows
 
 CALL = {'call': 1}
@@ -8,6 +8,11 @@ CALL = {'call': 1}
 
 def work(form: str, spec, samples: int, itemsize: int) -> tuple[dict, dict]:
     """What a form does."""
+    return settled(unsettled(form, spec, samples, itemsize))
+
+
+def unsettled(form: str, spec, samples: int, itemsize: int) -> tuple[dict, dict]:
+    """The same, as a part of more."""
     return _FORMS[form](spec, samples, itemsize)
 
 
@@ -15,8 +20,8 @@ def through_patches(spec, samples, itemsize):
     """Patches and products; the gradient deposits patches and takes two products more."""
     copied = 0 if spec.pointwise else patches(spec, samples) * itemsize
     one = products(spec, samples)
-    forward = add(one, {'patches': copied}, fresh(copied), CALL)
-    return forward, add(weighted([(3, one)]), {'patches': copied, 'deposit': copied}, fresh(2 * copied), CALL)
+    forward = add(one, {'patches': copied}, temporaries(copied), CALL)
+    return forward, add(weighted([(3, one)]), {'patches': copied, 'deposit': copied}, temporaries(2 * copied), CALL)
 
 
 def one_by_one(spec, samples, itemsize):
@@ -33,7 +38,7 @@ def backward_one_by_one(spec, samples, itemsize):
     if _rows.suits(spec, samples, _dtype(itemsize)):
         return in_rows(spec, samples)
     copied = 0 if spec.pointwise else patches(spec, samples) * itemsize
-    over_patches = add(products(spec, samples), {'patches': copied}, fresh(copied))
+    over_patches = add(products(spec, samples), {'patches': copied}, temporaries(copied))
     if spec.groups == 1 and spec.unit_strides:
         kind = 'sample_conv' if spec.num_taps > 1 else 'sample_pointwise'
         return add(over_patches, {kind: flops(spec, samples), 'steps': samples})
@@ -58,7 +63,7 @@ def in_groups(spec, samples, itemsize):
     """XLA's convolution with a group per sample, its weight gradient over patches."""
     amount = flops(spec, samples)
     copied = patches(spec, samples) * itemsize
-    over_patches = add(products(spec, samples), {'patches': copied}, fresh(copied))
+    over_patches = add(products(spec, samples), {'patches': copied}, temporaries(copied))
     return {'vmap': amount, 'call': 1}, add(over_patches, {'vmap': 2 * amount, 'call': 1})
 
 
