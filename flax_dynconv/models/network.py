@@ -9,11 +9,13 @@ from flax import linen as nn
 
 from flax_dynconv.layers import BatchNorm
 from flax_dynconv.models._seams import ModuleDef, offer
+from flax_dynconv.ops import conv_general_dilated
 from flax_dynconv.ops._checks import is_int
 
 # N(0, 2 / (kh * kw * Cout)): what torchvision and ODConv's networks draw for static convolutions.
 he_fan_out = nn.initializers.variance_scaling(2.0, 'fan_out', 'normal')
-static_conv = functools.partial(nn.Conv, kernel_init=he_fan_out)
+# Offered, not set: Flax has announced that the field will go, and then the networks are slower on CPU and no more.
+static_conv = offer(functools.partial(nn.Conv, kernel_init=he_fan_out), conv_general_dilated=conv_general_dilated)
 batch_norm = functools.partial(BatchNorm, momentum=0.9, epsilon=1e-5)
 
 

@@ -45,12 +45,11 @@ def conv_general_dilated(
 
     Raises what `lax.conv_general_dilated` raises.
 
-    Example, the networks' default:
-      >>> from flax import linen as nn
+    Example (in Flax: `nn.Conv(..., conv_general_dilated=ops.conv_general_dilated)`, the networks' default):
       >>> from flax_dynconv import ops
-      >>> layer = nn.Conv(6, (3, 3), feature_group_count=6, conv_general_dilated=ops.conv_general_dilated)
-      >>> layer.init_with_output(jax.random.key(0), jnp.ones((1, 8, 8, 6)))[0].shape
-      (1, 8, 8, 6)
+      >>> x, w, layout = jnp.ones((1, 8, 8, 6)), jnp.ones((3, 3, 1, 6)), ('NHWC', 'HWIO', 'NHWC')
+      >>> ops.conv_general_dilated(x, w, (2, 2), 'SAME', dimension_numbers=layout, feature_group_count=6).shape
+      (1, 4, 4, 6)
 
     Source: `jax.lax.conv_general_dilated`, whose behaviour is matched.
     """
