@@ -11,6 +11,7 @@
 | narrow | flop | matrix products with less than 16 rows or columns |
 | vmap, vmap_gradient | flop | XLA's convolution with a group per sample; its weight gradient, batch times as many |
 | taps, taps_gradient | flop | multiply-adds in an elementwise pass; its adjoints |
+| unrolled, network | flop | small networks written out as multiply-adds; as matrix products in blocks |
 | mixing | flop | the bank times the weights, and its adjoints |
 | bank | byte | reading the bank from memory |
 | kernels | byte | writing and reading the samples' kernels as an array |
@@ -28,8 +29,8 @@ from flax_dynconv.ops._conv_spec import ConvSpec
 
 KINDS = (
     'conv', 'conv_gradient', 'pointwise', 'pointwise_gradient', 'grouped', 'grouped_gradient', 'sample_conv',
-    'sample_pointwise', 'matmul', 'product', 'narrow', 'vmap', 'vmap_gradient', 'taps', 'taps_gradient', 'mixing',
-    'bank', 'kernels', 'patches', 'deposit', 'columns', 'elements', 'fresh', 'steps', 'call',
+    'sample_pointwise', 'matmul', 'product', 'narrow', 'vmap', 'vmap_gradient', 'taps', 'taps_gradient', 'unrolled',
+    'network', 'mixing', 'bank', 'kernels', 'patches', 'deposit', 'columns', 'elements', 'fresh', 'steps', 'call',
 )  # fmt: skip
 
 # Temporaries up to here are in memory that the process already has.

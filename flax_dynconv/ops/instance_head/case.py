@@ -4,6 +4,7 @@ import dataclasses
 from typing import ClassVar
 
 from flax_dynconv.ops.choice.case import Case
+from flax_dynconv.ops.choice.work import add, weighted
 from flax_dynconv.ops.instance_head import products, reference, unrolled
 
 IMPLEMENTATIONS = {'reference': reference, 'unrolled': unrolled, 'products': products}
@@ -46,18 +47,14 @@ class InstanceHeadCase(Case):
         networks = self.samples * instances * self.spec.num_positions
         amount = 2 * networks * self.num_weights
         activations = 4 * networks * sum(self.channels)
-        pull_back = {'narrow': 3 * amount, 'columns': 2 * activations}
         forward = {
-            'unrolled': {'taps': amount, 'call': 1},
-            'products': {'narrow': amount, 'columns': activations, 'call': 1},
-            'reference': {'narrow': amount, 'elements': 3 * activations, 'call': 1},
+            'unrolled': {'unrolled': amount, 'call': 1},
+            'products': {'network': amount, 'call': 1},
+            'reference': {'network': amount, 'elements': 3 * activations, 'call': 1},
         }[form]
         if form == 'reference':
-            return forward, {'narrow': 3 * amount, 'elements': 9 * activations, 'call': 1}
-        gradient = dict(forward)
-        for kind, more in pull_back.items():
-            gradient[kind] = gradient.get(kind, 0) + more
-        return forward, gradient
+            return forward, weighted([(3, forward)])
+        return forward, add(forward, {'network': 3 * amount})
 
     def shapes(self) -> dict:
         """As `Case.shapes`."""

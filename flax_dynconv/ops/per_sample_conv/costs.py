@@ -20,6 +20,9 @@ def through_patches(spec, samples, itemsize):
     """Patches and products; the gradient deposits patches and takes two products more."""
     copied = 0 if spec.pointwise else patches(spec, samples) * itemsize
     one = products(spec, samples)
+    if spec.groups > 1:
+        # Operands and result are rearranged group by group.
+        one = add(one, {'elements': 2 * itemsize * (patches(spec, samples) + outputs(spec, samples))})
     forward = add(one, {'patches': copied}, temporaries(copied), CALL)
     return forward, add(weighted([(3, one)]), {'patches': copied, 'deposit': copied}, temporaries(2 * copied), CALL)
 

@@ -19,6 +19,8 @@ SECONDS = {
     'vmap_gradient': 3e-14,
     'taps': 5e-14,
     'taps_gradient': 5e-14,
+    'unrolled': 5e-14,
+    'network': 1e-13,
     'mixing': 3e-15,
     'bank': 2.1e-13,
     'kernels': 2.1e-13,

@@ -20,6 +20,8 @@ SECONDS = {
     'vmap_gradient': 9e-14,
     'taps': 1e-12,
     'taps_gradient': 1e-12,
+    'unrolled': 1e-12,
+    'network': 2e-12,
     'mixing': 8.6e-15,
     'bank': 1.2e-12,
     'kernels': 1.2e-12,
