@@ -16,7 +16,7 @@ TURN = 0.02
 # Measured after all others and not in turns with them: tens of times slower, and it may cost the process its life.
 ALONE = 'reference'
 # Of which the ratios are.
-PRINCIPAL = {'chosen', 'static', 'torch_grouped', 'torch_official', 'torch_unfold', 'torch_static'}
+PRINCIPAL = {'chosen', 'static', 'torch_grouped', 'torch_official', 'torch_unfold', 'torch_static', 'library_twin'}
 
 
 @dataclasses.dataclass(frozen=True)

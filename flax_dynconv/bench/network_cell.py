@@ -7,6 +7,8 @@ import math
 import numpy as np
 
 SIZE, CLASSES = 64, 1000
+# The static twin of networks with depthwise layers as the library computes them; 'static' is what Flax itself computes.
+LIBRARY_TWIN = 'library_twin'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,13 +44,18 @@ class NetworkCell:
         }  # fmt: skip
 
     def jax_programs(self, batch: int, forms: str):
-        """The network and its static twin, where it has one."""
+        """The network and its static twin, if any: in plain `nn.Conv`, and as the library has it where that differs."""
         from flax_dynconv.bench import network_programs
+        from flax_dynconv.models import create_model
         from flax_dynconv.models.registry import static_twin
 
-        yield from network_programs.programs('chosen', self.name, *self.data(batch))
+        data = self.data(batch)
+        yield from network_programs.programs('chosen', create_model(self.name), *data)
         with contextlib.suppress(ValueError):
-            yield from network_programs.programs('static', static_twin(self.name), *self.data(batch))
+            twin = create_model(static_twin(self.name))
+            yield from network_programs.programs('static', network_programs.plain(twin), *data)
+            if network_programs.is_depthwise(twin, data[0]):
+                yield from network_programs.programs(LIBRARY_TWIN, twin, *data)
 
     def torch_programs(self, batch: int):
         """The same network in PyTorch, and its static twin there."""

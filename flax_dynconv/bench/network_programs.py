@@ -1,5 +1,6 @@
 """A network's training step and inference batch in JAX."""
 
+import dataclasses
 import functools
 import math
 import time
@@ -11,14 +12,25 @@ import optax
 
 from flax_dynconv.bench.jax_programs import compiled, memory
 from flax_dynconv.bench.program import INFER, TRAIN, Built, Program
-from flax_dynconv.models import create_model
 
 
-def programs(program: str, network: str, images, labels):
+def programs(program: str, model, images, labels):
     """The training step and the inference batch of one network, as programs called `program`."""
-    model = create_model(network)
     yield Program(program, TRAIN, functools.partial(_training, model, images, labels))
     yield Program(program, INFER, functools.partial(_inference, model, images))
+
+
+def plain(model):
+    """The network with static convolutions as Flax computes them, without `ops.conv_general_dilated`."""
+    fields = {field.name: getattr(model, field.name) for field in dataclasses.fields(model)}
+    ours = {k: v for k, v in fields.items() if 'conv_general_dilated' in getattr(v, 'keywords', ())}
+    return model.clone(**{k: functools.partial(v, conv_general_dilated=None) for k, v in ours.items()})
+
+
+def is_depthwise(model, images) -> bool:
+    """Whether any static kernel is depthwise, for which `plain` is another program."""
+    kernels = (leaf.shape for leaf in jax.tree.leaves(shapes(model, images)['params']))
+    return any(len(shape) == 4 and shape[2] == 1 for shape in kernels)
 
 
 def shapes(model, images):

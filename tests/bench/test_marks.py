@@ -112,6 +112,13 @@ def test_networks():
     assert verdicts(found, part) == {'short'}
 
 
+def test_the_goal_is_of_the_plain_twin_and_the_other_twin_stands_beside_it():
+    found = add(results(), 'n', 16, 'network', 'train', chosen=1.0, static=0.9, library_twin=0.5)
+    (mark,) = (m for m in marks.marks(found) if 'training step: <= 1.25 of the static twin in plain nn.Conv' in m.goal)
+    assert mark.verdict == 'pass'
+    assert mark.figure == "n 1.11; of the twin with this library's depthwise convolutions: n 2.00"
+
+
 def test_report_is_markdown_with_a_line_per_mark():
     found = add(results(), 'a', 8, chosen=0.001, static=0.002, torch_grouped=0.004, reference=0.03, patches=0.5)
     found.rows.append({'cell': 'a', 'batch': 8, 'direction': 'gradient', 'program': 'grouped', 'left_out': 'too big'})

@@ -78,3 +78,21 @@ def test_networks_have_the_parameters_of_the_library(name):
         expected = counts[static_twin(name) if program == 'torch_static' else name]
         assert sum(parameter.numel() for parameter in network.parameters()) == expected
         assert network(images).shape == (2, 1000)
+
+
+def test_plain_networks_have_the_convolutions_of_flax():
+    import jax
+    import jax.numpy as jnp
+
+    from flax_dynconv.bench import network_programs
+    from flax_dynconv.models import create_model
+    from tests.jaxprs import equations
+
+    images = jnp.ones((1, 32, 32, 3))
+    for name, depthwise in (('mobilenetv2_100', 17), ('resnet18', 0)):
+        model, counts = create_model(name), []
+        assert network_programs.is_depthwise(model, images) == bool(depthwise)
+        for each in (model, network_programs.plain(model)):
+            jaxpr = jax.make_jaxpr(lambda key, each=each: each.init_with_output(key, images))(jax.random.key(0))
+            counts.append([e.primitive.name for e in equations(jaxpr.jaxpr)].count('static_depthwise_apply'))
+        assert counts == [depthwise, 0]
