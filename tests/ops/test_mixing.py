@@ -36,7 +36,7 @@ FORMS = [
     (name, per_output)
     for name in [None, *IMPLEMENTATIONS]
     for per_output in (False, True)
-    if name != 'taps' and not (name == 'features_in' and per_output)
+    if name != 'taps' and not (name in ('features_in', 'blocks', 'columns') and per_output)
 ]
 
 
