@@ -6,7 +6,7 @@ import pytest
 from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
-from flax_dynconv.ops import per_sample_conv
+from flax_dynconv.ops import per_position_conv, per_sample_conv
 from tests.tolerances import assert_close
 
 # (spatial, channels, channels out, options) for 5x5 or, in one dimension, 13 taps.
@@ -55,3 +55,18 @@ def test_inside_a_users_shard_map(name):
     mesh = jax.make_mesh((1,), ('data',), axis_types=(AxisType.Auto,))
     mapped = jax.shard_map(run, mesh=mesh, in_specs=P('data'), out_specs=P('data'))
     jax.tree.map(assert_close, jax.jit(mapped)(*arrays), jax.jit(run)(*arrays))
+
+
+@pytest.mark.parametrize('batch', [1, 2])
+@pytest.mark.parametrize('options', [{'strides': (2, 1)}, {'kernel_dilation': (1, 2)}], ids=['strides', 'dilation'])
+def test_kernel_gradient_per_position_of_one_channel(batch, options):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((batch, 7, 6, 1), np.float32)
+    rows = 4 if 'strides' in options else 7
+    kernels = rng.standard_normal((batch, rows, 6, 3, 5, 1), np.float32)
+
+    def run(implementation):
+        y, pull = jax.vjp(lambda x, k: per_position_conv(x, k, **options, implementation=implementation), x, kernels)
+        return y, pull(y)
+
+    jax.tree.map(assert_close, run('taps'), run('reference'))

@@ -7,6 +7,7 @@ keeps is x and the kernels themselves.
 import functools
 
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from flax_dynconv.ops.per_sample_conv.patches import contract, sum_arrays
@@ -93,6 +94,8 @@ def _over_windows(spec, padded, y):
         return spec.windows(padded)[..., None] * jnp.expand_dims(y, (*taps, taps[-1] + 1))
 
     def product(x, y):
+        if spec.in_features == 1 and set(spec.kernel_dilation) == {1}:
+            return _whole_windows(spec, x) * jnp.expand_dims(y, taps)
         if spec.in_features == 1:
             return spec.windows(x) * jnp.expand_dims(y, taps)
         return (spec.flatten_taps(spec.windows(x)) * jnp.expand_dims(y, taps[0])).reshape(
@@ -111,3 +114,21 @@ def _over_windows(spec, padded, y):
 
     x, y = (a.reshape(share // step, step, *a.shape[1:]) for a in (x, y))
     return lax.scan(lambda total, xy: (total + some(*xy), None), some(x[0], y[0]), (x[1:], y[1:]))[0]
+
+
+def _whole_windows(spec, padded):
+    """`spec.windows` without dilation as one gather of (*kernel_size, C) blocks, whose result needs no transposition.
+
+    For a batch of one the compiler would not fuse that transposition (3 to 5 times slower).
+    """
+    batch, n = padded.shape[0], spec.ndim
+    starts = np.stack(np.meshgrid(*map(np.multiply, map(np.arange, spec.out_spatial), spec.strides), indexing='ij'), -1)
+    starts = jnp.broadcast_to(jnp.asarray(starts, jnp.int32)[None], (batch, *spec.out_spatial, n))
+    places = lax.GatherDimensionNumbers(
+        offset_dims=tuple(range(1 + n, 2 + 2 * n)),
+        collapsed_slice_dims=(),
+        start_index_map=tuple(range(1, 1 + n)),
+        operand_batching_dims=(0,),
+        start_indices_batching_dims=(0,),
+    )
+    return lax.gather(padded, starts, places, (1, *spec.kernel_size, padded.shape[-1]), mode='clip')

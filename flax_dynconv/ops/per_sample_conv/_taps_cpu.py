@@ -17,12 +17,16 @@ from flax_dynconv.ops.per_sample_conv.patches import contract_dtype, sum_arrays
 # More rows times channels than this leave the first-level cache: blocks of channels are then up to 2 times faster and
 # need smaller copies. Filling in the blocks of a kernel's gradient pays only beside so many positions.
 CACHED, CHANNEL_BLOCK, MANY_POSITIONS = 12_000, 128, 1_000
+# Beside fewer positions an output's blocks are a list, if not too many. Each is code of its own: they are wider.
+LISTED_BLOCK = 256
+# An output of more elements (32 MB) is cut into narrower blocks, whose copies need less memory.
+LARGE, LARGE_BLOCK = 8_000_000, 64
 # Positions that one step of the kernel's gradient adds up. Below 16 the compiler would slice anew for every one.
 POSITIONS = 64
 
 
-def correlate(spec, out_dtype, x, w):
-    """sum_t shift_t(x) w_t for x (B, *spatial, C) and w (B, *kernel_size, 1, C)."""
+def correlate(spec, out_dtype, x, w, max_parts=8):
+    """sum_t shift_t(x) w_t for x (B, *spatial, C) and w (B, *kernel_size, 1, C), in a list of at most so many parts."""
     acc = contract_dtype(x, w)
     w = w.reshape(w.shape[0], spec.num_taps, w.shape[-1])
 
@@ -32,13 +36,18 @@ def correlate(spec, out_dtype, x, w):
         terms = (spec.tap_slice(padded, t) * w[:, i].reshape(factor) for i, t in enumerate(spec.taps()))
         return sum_arrays(terms).astype(out_dtype)
 
-    return _by_channels(spec.num_taps, block, x, w)
+    if spec.num_positions < MANY_POSITIONS and max_parts:
+        return _by_channels(spec.num_taps, block, x, w, widest=LISTED_BLOCK, max_parts=max_parts)
+    # A symbolic batch counts as one sample.
+    size = (x.shape[0] if isinstance(x.shape[0], int) else 1) * spec.num_positions * x.shape[-1]
+    return _by_channels(spec.num_taps, block, x, w, widest=CHANNEL_BLOCK if size <= LARGE else LARGE_BLOCK)
 
 
 def correlate_back(spec, out_dtype, y, w):
     """The adjoint of `correlate` with respect to x: a correlation with flipped kernels, or one for every phase."""
     if set(spec.strides) == {1} or set(spec.input_dilation) != {1}:
-        return correlate(_transposed(spec), out_dtype, y, jnp.flip(w, range(1, 1 + spec.ndim)))
+        # In a loop: lists of parts of both directions may be in memory together.
+        return correlate(_transposed(spec), out_dtype, y, jnp.flip(w, range(1, 1 + spec.ndim)), max_parts=0)
     acc = contract_dtype(y, w)
     phases = tuple(itertools.product(*map(range, spec.strides)))
     # The tap t reads input s q + r, phase r, for the output q + (r + low - d t) / s.
@@ -143,16 +152,25 @@ def _position_block(spatial):
     return tuple(size)
 
 
-def _by_channels(rows, f, *operands):
-    """f on blocks of the last axis of all operands, which its result has too; f goes through `rows` rows at once."""
+def _by_channels(rows, f, *operands, widest=CHANNEL_BLOCK, max_parts=0):
+    """f on blocks of the last axis of all operands, which its result has too; f goes through `rows` rows at once.
+
+    The blocks are a list if there are at most `max_parts` of them, else a loop.
+    """
     channels = operands[0].shape[-1]
-    block = next(c for c in range(min(channels, CHANNEL_BLOCK), 0, -1) if channels % c == 0)
-    if rows * channels <= CACHED or block == channels or 2 * block < CHANNEL_BLOCK:
+    block = next(c for c in range(min(channels, widest), 0, -1) if channels % c == 0)
+    if rows * channels <= CACHED or block == channels or 2 * block < widest:
         return f(*operands)
 
     def part(i):
+        if isinstance(i, int):
+            return f(*(lax.slice_in_dim(o, i * block, (i + 1) * block, axis=-1) for o in operands))
         return f(*(lax.dynamic_slice_in_dim(o, i * block, block, axis=-1) for o in operands))
 
+    count = channels // block
+    if count <= max_parts:
+        # A loop would put the parts into their places on one core.
+        return jnp.concatenate([part(i) for i in range(count)], axis=-1)
     first = part(0)
     total = lax.pad(first, jnp.zeros((), first.dtype), [*[(0, 0, 0)] * (first.ndim - 1), (0, channels - block, 0)])
 
@@ -162,6 +180,5 @@ def _by_channels(rows, f, *operands):
         total, previous = carry
         return lax.dynamic_update_slice_in_dim(total, previous, (i - 1) * block, axis=-1), part(i)
 
-    count = channels // block
     total, last = lax.fori_loop(1, count, step, (total, first))
     return lax.dynamic_update_slice_in_dim(total, last, channels - block, axis=-1)
