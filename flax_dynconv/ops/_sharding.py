@@ -67,10 +67,11 @@ def zeros(shape, dtype, like: jax.Array) -> jax.Array:
 
 
 def per_device(function, batched, shared, anywhere):
-    """function(*batched, *shared), an array with the batch in front, run on each device for its own samples.
+    """function(*batched, *shared), run on each device for its own samples.
 
     For functions that loop over the batch, which under plain `jit` or Auto axes would gather a sharded one:
-    `custom_partitioning` gives every device the loop over what it holds. `shared` operands are whole everywhere.
+    `custom_partitioning` gives every device the loop over what it holds. `shared` operands are whole everywhere. The
+    result is an array with the batch in front, or a pair: a tuple of such arrays, and a sum over the samples.
     `anywhere` computes the same without such a loop, and stands in under `vmap`.
     """
     operands = (*batched, *shared)
@@ -86,38 +87,52 @@ def per_device(function, batched, shared, anywhere):
 
     @run.def_vmap
     def mapped(size, is_mapped, *operands):
-        return jax.vmap(anywhere, [0 if m else None for m in is_mapped], axis_size=size)(*operands), True
+        y = jax.vmap(anywhere, [0 if m else None for m in is_mapped], axis_size=size)(*operands)
+        return y, jax.tree.map(lambda _: True, y)
 
     return run(*operands)
 
 
 def _partitioned(function, num_batched, operands):
-    """The call as a `custom_partitioning`: batched operands and the result are split alike, over the batch alone."""
+    """The call as a `custom_partitioning`: batched operands and results are split alike, over the batch alone."""
+    shapes, tree = jax.tree.flatten(jax.eval_shape(function, *operands))
+    # A pair is (batched arrays, sum).
+    sums = len(shapes) - 1 if len(shapes) > 1 else len(shapes)
 
-    def axes(shapes):
+    def flat(*operands):
+        return tuple(jax.tree.leaves(function(*operands)))
+
+    def axes(arguments):
         """The mesh axes that split the batch of any batched operand."""
-        specs = (s.sharding.spec for s in shapes[:num_batched] if isinstance(s.sharding, NamedSharding))
+        specs = (s.sharding.spec for s in arguments[:num_batched] if isinstance(s.sharding, NamedSharding))
         return next((spec[0] for spec in specs if len(spec) and spec[0] is not None), None)
 
-    def result(mesh, shapes, _):
-        return NamedSharding(mesh, PartitionSpec(axes(shapes)))
+    def results(mesh, arguments, _):
+        batch, whole = NamedSharding(mesh, PartitionSpec(axes(arguments))), NamedSharding(mesh, PartitionSpec())
+        return tuple(batch if i < sums else whole for i in range(len(shapes)))
 
-    def partition(mesh, shapes, result_shape):
-        batch, whole = NamedSharding(mesh, PartitionSpec(axes(shapes))), NamedSharding(mesh, PartitionSpec())
-        arguments = tuple(batch if i < num_batched else whole for i in range(len(shapes)))
-        return mesh, function, batch, arguments
+    def partition(mesh, arguments, result_shapes):
+        names = axes(arguments)
+        batch, whole = NamedSharding(mesh, PartitionSpec(names)), NamedSharding(mesh, PartitionSpec())
 
-    # Shardy's rule in words: the first axes of batched operands and of the result are one factor, all others their own.
-    ndim = jax.eval_shape(function, *operands).ndim
+        def local(*operands):
+            y = flat(*operands)
+            return y if names is None else (*y[:sums], *(lax.psum(total, names) for total in y[sums:]))
+
+        split = tuple(batch if i < num_batched else whole for i in range(len(arguments)))
+        return mesh, local, results(mesh, arguments, result_shapes), split
+
+    # Shardy's rule in words: the first axes of batched arrays are one factor, all other axes their own.
     names = iter(f'd{i}' for i in itertools.count())
-    terms = [
-        ' '.join('b' if axis == 0 and i < num_batched else next(names) for axis in range(o.ndim))
-        for i, o in enumerate(operands)
-    ]
-    rule = f'{", ".join(terms)} -> {" ".join(["b", *(next(names) for _ in range(ndim - 1))])}'
-    call = custom_partitioning(function)
-    call.def_partition(partition=partition, infer_sharding_from_operands=result, sharding_rule=rule)
-    return call(*operands)
+
+    def term(ndim, is_batched):
+        return ' '.join('b' if axis == 0 and is_batched else next(names) for axis in range(ndim))
+
+    left = ', '.join(term(o.ndim, i < num_batched) for i, o in enumerate(operands))
+    right = ', '.join(term(y.ndim, i < sums) for i, y in enumerate(shapes))
+    call = custom_partitioning(flat)
+    call.def_partition(partition=partition, infer_sharding_from_operands=results, sharding_rule=f'{left} -> {right}')
+    return jax.tree.unflatten(tree, call(*operands))
 
 
 def _explicitly_sharded(array) -> bool:

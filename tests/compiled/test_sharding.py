@@ -9,6 +9,7 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from flax_dynconv import ops
+from flax_dynconv.ops.mixture_conv import _sample_chunks
 from tests.compiled.programs import PROGRAMS, B, C, S, collectives
 from tests.tolerances import assert_close
 
@@ -46,6 +47,15 @@ def test_batch_sharded_operators_hold_no_gather(name, mode):
     # One all-reduce per bank (XLA may split or combine it): nothing for operands that are all sharded.
     allowed = {'all-reduce'} if program.shared else set()
     assert set(collectives(backward)) == allowed
+    jax.tree.map(assert_close, actual, expected)
+
+
+@pytest.mark.parametrize('mode', MODES)
+@pytest.mark.parametrize('name', ['mixture_loop', 'mixture_blocks'])
+def test_gradients_in_chunks_of_samples_hold_no_gather(name, mode, monkeypatch):
+    monkeypatch.setattr(_sample_chunks, 'SAMPLES', 1)
+    _, backward, actual, expected = compile_both(PROGRAMS[name], mode)
+    assert set(collectives(backward)) == {'all-reduce'}
     jax.tree.map(assert_close, actual, expected)
 
 

@@ -3,7 +3,7 @@
 import jax
 import pytest
 
-from flax_dynconv.ops.mixture_conv import _kernel_blocks
+from flax_dynconv.ops.mixture_conv import _kernel_blocks, _sample_chunks
 from flax_dynconv.ops.mixture_conv._kernel_blocks import KernelBlocks
 from flax_dynconv.ops.per_sample_conv import _rows
 from tests.ops.cases import ALL_SCALES
@@ -70,3 +70,29 @@ def test_blocks_are_as_large_as_allowed_and_divide_the_channels():
     assert KernelBlocks.of(spec, 8, 'float32').parts == 1
     assert KernelBlocks.of(spec, 32, 'float32').parts == 4
     assert KernelBlocks.of(spec, 4096, 'bfloat16').parts == 8
+
+
+@pytest.mark.parametrize('kernel_bytes', [0, 2**20], ids=['blocks', 'rows'])
+@pytest.mark.parametrize('batch', [6, 7])
+def test_several_chunks_of_samples(batch, kernel_bytes, monkeypatch):
+    # Seven samples do not divide into chunks: they stay one.
+    monkeypatch.setattr(_sample_chunks, 'SAMPLES', 3)
+    monkeypatch.setattr(_rows, '_KERNEL_BYTES', kernel_bytes)
+    case = make('chunks', (4, 3), (3, 2), cin=4, cout=3, batch=batch, num_kernels=3, scales=('tap_scale',))
+    check('mixture_conv', case, 'loop')
+
+
+def test_chunks_of_samples_under_vmap(monkeypatch):
+    case = make('chunks', (4, 3), (3, 2), cin=4, cout=3, batch=4, num_kernels=3, scales=('tap_scale',))
+    operator = OPERATORS['mixture_conv']
+    two = [operator.operands(case, 'float32', seed) for seed in (0, 1)]
+    stacked = jax.tree.map(lambda *a: jax.numpy.stack(a), *two)
+
+    def gradient(operands):
+        return jax.grad(lambda o: (operator.call(case, 'blocks', o) ** 2).sum())(operands)
+
+    wanted = [gradient(operands) for operands in two]
+    monkeypatch.setattr(_sample_chunks, 'SAMPLES', 2)
+    actual = jax.vmap(gradient)(stacked)
+    for i, one in enumerate(wanted):
+        jax.tree.map(lambda a, w, i=i: assert_close(a[i], w), actual, one)

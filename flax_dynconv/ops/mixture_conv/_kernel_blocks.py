@@ -5,7 +5,6 @@ import functools
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
 # Bytes of one block, mixed for all samples. On CPU 2 to 10 MB are equally fast; what does not fit the cache is not.
@@ -46,9 +45,12 @@ class KernelBlocks:
 
     def offset(self, tap) -> tuple:
         """Where a tap begins to read in the padded input, per dimension."""
-        table = jnp.asarray(np.array(list(self.spec.taps())) * np.array(self.spec.kernel_dilation))
-        row = lax.dynamic_index_in_dim(table, tap, keepdims=False)
-        return tuple(row[d] for d in range(self.spec.ndim))
+        # By arithmetic, not from a table: a custom_partitioning may not close over arrays.
+        starts = []
+        for size, dilation in zip(self.spec.kernel_size[::-1], self.spec.kernel_dilation[::-1], strict=True):
+            starts.append(lax.rem(tap, size) * dilation)
+            tap = lax.div(tap, size)
+        return tuple(starts[::-1])
 
     def flatten(self, kernels):
         """(K, *kernel_size, Cin, Cout) -> (K, T, Cin, Cout)."""

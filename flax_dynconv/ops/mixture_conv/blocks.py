@@ -10,6 +10,7 @@ from jax import lax
 from flax_dynconv.ops._sharding import zeros
 from flax_dynconv.ops.mixture_conv import _fused
 from flax_dynconv.ops.mixture_conv._kernel_blocks import KernelBlocks, coefficients_of, mix_block, of_tap, unmix_block
+from flax_dynconv.ops.mixture_conv._sample_chunks import in_chunks
 from flax_dynconv.ops.mixture_conv._sides import columns_of, sides_of
 from flax_dynconv.ops.per_sample_conv.patches import contract, contract_dtype
 
@@ -43,7 +44,12 @@ def forward(spec, out_dtype, x, kernels, weights, tap_scale):
 
 
 def backward(spec, x, kernels, weights, tap_scale, g):
-    """All cotangents in one pass over the blocks."""
+    """All cotangents."""
+    return in_chunks(at_once, spec, x, kernels, weights, tap_scale, g)
+
+
+def at_once(spec, x, kernels, weights, tap_scale, g):
+    """All cotangents in one pass over the blocks, for all samples."""
     b, acc, blocks = x.shape[0], contract_dtype(x), KernelBlocks.of(spec, x.shape[0], x.dtype)
     bank, coefficients = blocks.flatten(kernels), coefficients_of(spec, weights, tap_scale, acc)
     sides = sides_of(blocks, x, g, acc)

@@ -10,6 +10,7 @@ from jax import lax
 from flax_dynconv.ops._dispatch import known_batch_of_one
 from flax_dynconv.ops._sharding import per_device
 from flax_dynconv.ops.mixture_conv import _fused, blocks, columns
+from flax_dynconv.ops.mixture_conv._sample_chunks import in_chunks
 from flax_dynconv.ops.mixture_conv.mixing import mix, mix_by_sums
 from flax_dynconv.ops.per_sample_conv import _rows
 from flax_dynconv.ops.per_sample_conv import loop as per_sample
@@ -48,6 +49,10 @@ def forward(spec, out_dtype, x, kernels, weights, tap_scale):
 
 def backward(spec, x, kernels, weights, tap_scale, g):
     """All cotangents."""
+    return in_chunks(_backward, spec, x, kernels, weights, tap_scale, g)
+
+
+def _backward(spec, x, kernels, weights, tap_scale, g):
     case = (spec, x.shape[0], len(kernels), weights.ndim == 3, tap_scale is not None)
     if _rows.suits(spec, x.shape[0], x.dtype):
         w, unmix = jax.vjp(lambda k, a, t: mix(k, a, t, x.dtype), kernels, weights, tap_scale)
@@ -56,5 +61,5 @@ def backward(spec, x, kernels, weights, tap_scale, g):
     if len(kernels) == 1 and columns.declines(*case) is None:
         return columns.backward(spec, x, kernels, weights, tap_scale, g)
     if blocks.declines(*case) is None:
-        return blocks.backward(spec, x, kernels, weights, tap_scale, g)
+        return blocks.at_once(spec, x, kernels, weights, tap_scale, g)
     return _fused.plain_gradients(spec, (x, kernels, weights, tap_scale), g)
