@@ -54,8 +54,8 @@ class ODConv2d(nn.Module):
             return taps * bank
         attention = torch.softmax(self.kernel(hidden).view(batch, -1), 1)
         if self.broadcast:
-            weight = attention[:, :, None, None, None, None] * bank[None]
-            return (weight if taps is None else taps[:, None] * weight).sum(1)
+            factors = attention[:, :, None, None, None, None]
+            return ((factors if taps is None else taps[:, None] * factors) * bank).sum(1)
         mixed = torch.matmul(attention, bank.view(len(bank), -1)).view(batch, *bank.shape[1:])
         return mixed if taps is None else taps * mixed
 

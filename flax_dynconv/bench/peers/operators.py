@@ -112,10 +112,10 @@ def mixed(named):
 
 def mixed_by_broadcasting(named):
     """The mixture as OSVAI/ODConv computes it: an array of all kernels of all samples, summed."""
-    weight = named['weights'][:, :, None, None, None, None] * named['kernels'][None]
+    factors = named['weights'][:, :, None, None, None, None]
     if 'tap_scale' in named:
-        weight = named['tap_scale'][:, None, None, None] * weight
-    return weight.sum(1)
+        factors = named['tap_scale'][:, None, None, None] * factors
+    return (factors * named['kernels']).sum(1)
 
 
 def unfolded(workload, x, kernels):
