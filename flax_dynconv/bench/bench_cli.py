@@ -62,6 +62,8 @@ def run(args: argparse.Namespace) -> int:
         return calibrate([results.read(path) for path in args.calibrate])
     if args.json and not Path(args.json).absolute().parent.is_dir():
         raise FileNotFoundError(f'--json: there is no folder for {args.json}')
+    if args.json and Path(args.json).is_dir():
+        raise IsADirectoryError(f'--json: expected a file, {args.json} is a folder')
     chosen = cells.select(args.suite, args.only)
     old = results.read(args.compare) if args.compare else None
     if args.peers and importlib.util.find_spec('torch') is None:

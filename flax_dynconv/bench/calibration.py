@@ -32,10 +32,12 @@ class Measured:
 
 def measured(found, platform: str) -> list[Measured]:
     """What a run of the suite 'ops' measured of the forms of all operators."""
-    taken = []
+    taken, known = [], cells.all_cells('ops')
     for facts in found.cells:
         name, batch = facts['cell'], facts['batch']
-        case = cells.find('ops', name).case(batch)
+        if name not in known:
+            continue
+        case = known[name].case(batch)
         candidates = choosing.candidates(case, platform)
         for direction in (FORWARD, GRADIENT):
             programs = {form: form for form in case.forms} | {facts.get('form'): 'chosen'}
@@ -142,7 +144,8 @@ def errors(rows: list[Measured], constants: dict[str, float]) -> str:
 def module(constants: dict[str, float], header: dict) -> str:
     """The text of the file of constants for the machine of a run."""
     machine, jax = header['machine'], header['jax']
-    where = f'{machine["processor"]}, {machine["cores"]} cores, JAX {jax["version"]}, {header["dtype"]}.'
+    place = f'{machine["processor"]}, {machine["cores"]} cores' if jax['platform'] == 'cpu' else jax['device']
+    where = f'{place}, JAX {jax["version"]}, {header["dtype"]}.'
     entries = ''.join(f'    {kind!r}: {constants[kind]:.3g},\n' for kind in KINDS)
     return f'''"""Seconds for each unit of work, measured on this machine.
 

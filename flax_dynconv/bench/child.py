@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 
-from flax_dynconv.bench import cells
+from flax_dynconv.bench import cells, machine
 
 
 class Child:
@@ -21,20 +21,24 @@ class Child:
 
     def __init__(self, framework):
         self.framework, self.programs, self.built = framework, {}, {}
+        if framework == 'jax':
+            import jax
+
+            # So that compile times are compile times, also in a process that replaces a lost one.
+            jax.config.update('jax_enable_compilation_cache', False)
 
     def hello(self):
-        """Version and threads; JAX compiles anew every time, so that compile times are compile times."""
+        """Version, threads, device."""
         if self.framework == 'torch':
             import torch
 
             return {'version': torch.__version__, 'threads': torch.get_num_threads()}
         import jax
 
-        jax.config.update('jax_enable_compilation_cache', False)
         device = jax.devices()[0]
         return {
             'version': jax.__version__, 'jaxlib': importlib.metadata.version('jaxlib'), 'platform': device.platform,
-            'device': device.device_kind, 'threads': len(os.sched_getaffinity(0)),
+            'device': device.device_kind, 'threads': machine.cores(),
         }  # fmt: skip
 
     def facts(self, suite, cell, batch):

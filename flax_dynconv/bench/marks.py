@@ -31,8 +31,8 @@ def marks(found) -> list[Mark]:
     """All marks of the suite that was run."""
     networks = [f for f in found.cells if f['kind'] == 'network']
     if networks:
-        return [*_networks(found, networks)]
-    families = dense_training, dense_forward, odconv, per_pixel, head, compiling
+        return [*_networks(found, networks), *failures(found)]
+    families = dense_training, dense_forward, odconv, per_pixel, head, compiling, failures
     return [mark for family in families for mark in family(found)]
 
 
@@ -147,6 +147,13 @@ def compiling(found):
     mean, worst = geometric_mean(value for value, _ in values), max(values, default=(math.nan, ''))
     mark = at_most(f'compile time at B=32 <= {FLAT} of B=8', FLAT, [(f'geometric mean ({len(values)})', mean)])
     yield dataclasses.replace(mark, figure=mark.figure + (f'; worst: {worst[1]} {worst[0]:.2f}' if values else ''))
+
+
+def failures(found):
+    """The cells that failed before anything of them was measured: no other mark knows of them."""
+    failed = of_kind(found, 'failed')
+    if failed:
+        yield Mark('no cell fails', ', '.join(f'{f["cell"]} B={f["batch"]}' for f in failed), False)
 
 
 def _with_library_twin(mark, found, direction, facts):

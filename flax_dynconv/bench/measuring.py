@@ -1,5 +1,6 @@
 """One cell: its programs built one by one, then run in turns by both processes, of which only one works at a time."""
 
+import contextlib
 import dataclasses
 import math
 import time
@@ -79,7 +80,8 @@ def measure(cell, batch, workers, forms, limits, say=lambda text: None, skip=lam
         say(f'{cell.name} B={batch} {direction}: ' + ', '.join(map(_said, programs)))
     for worker in workers:
         if worker.process is not None:
-            worker.ask('close')
+            with contextlib.suppress(Refused, WorkerDied):
+                worker.ask('close')
     share = others.share(_pids(workers))
     return rows, {} if share is None else {'others': round(share, 3)}
 
@@ -103,7 +105,9 @@ def _prepare(program, cell, batch, forms, limits, reason):
             _opened(worker, cell, batch, forms)
         answer = worker.ask('build', key=program.key, timeout=4 * limits.cap)
         if 'declined' in answer:
-            program.outcome = answer
+            # Forms decline; where the choice or what it is compared with does, that is a failure.
+            principal = program.key.split('/')[0] in PRINCIPAL
+            program.outcome = {'left_out': answer['declined']} if principal else answer
             return
         program.facts, built = answer['facts'], True
         needed = sum(program.facts.get(name, 0) for name in ('temp_bytes', 'held_bytes'))

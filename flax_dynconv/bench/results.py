@@ -56,6 +56,8 @@ def read(path) -> Results:
         content = json.loads(Path(path).read_text())
         if content.pop('version') != VERSION:
             raise ValueError('of another version')
-        return Results(**content)
+        found = Results(**content)
+        found.by_key()
+        return found
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f'{path}: no results of `flax-dynconv bench --json`: {error}') from error

@@ -44,7 +44,10 @@ def run(cells, args, load) -> tuple[Results, bool]:
 def _header(args, load, workers):
     header = {'suite': args.suite, 'dtype': 'float32', 'load_before': round(load, 2), 'machine': machine.describe()}
     header['settings'] = {name: getattr(args, name) for name in ('forms', 'rounds', 'seconds', 'cap')}
-    header |= {worker.framework: worker.ask('hello') for worker in workers}
+    try:
+        header |= {worker.framework: worker.ask('hello') for worker in workers}
+    except (Refused, WorkerDied) as error:
+        raise OSError(f'a process that measures does not start: {error}') from error
     if args.peers and header['jax']['platform'] != 'cpu':
         platform = header['jax']['platform']
         raise ValueError(f'--peers compares on a CPU, but JAX runs on {platform!r} here; set JAX_PLATFORMS=cpu')
@@ -53,15 +56,15 @@ def _header(args, load, workers):
 
 def _one(found, cell, batch, workers, args, limits, most_bytes):
     facts = {'cell': cell.name, 'batch': batch}
-    found.cells.append(facts)
     try:
         facts |= workers[0].ask('facts', suite=cell.suite, **facts)
+        if facts['operand_bytes'] > most_bytes:
+            facts['left_out'] = f'{facts["operand_bytes"] / 2**30:.1f} GiB of operands'
     except (Refused, WorkerDied) as error:
         facts |= {'kind': 'failed', 'left_out': str(error)}
-        _say(f'{cell.name} B={batch}: left out, {error}')
-        return
-    if facts['operand_bytes'] > most_bytes:
-        facts['left_out'] = f'{facts["operand_bytes"] / 2**30:.1f} GiB of operands'
+    # Only now, so that an interrupted run has no cell without its facts.
+    found.cells.append(facts)
+    if 'left_out' in facts:
         _say(f'{cell.name} B={batch}: left out, {facts["left_out"]}')
         return
 

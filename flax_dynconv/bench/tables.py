@@ -51,8 +51,10 @@ def heading(found) -> str:
     shares = [c['others'] for c in found.cells if 'others' in c]
     others = f'; other processes used {100 * sum(shares) / len(shares):.0f} % of the cores' if shares else ''
     disturbed = [f'{c["cell"]} B={c["batch"]}' for c in found.cells if c.get('others', 0) > DISTURBED]
+    jax = header.get('jax', {})
+    device = '' if jax.get('platform', 'cpu') == 'cpu' else f'JAX on {jax["device"]}; '
     lines = [
-        f'{machine["processor"]}, {machine["cores"]} cores; {versions}; {header["dtype"]}',
+        f'{device}{machine["processor"]}, {machine["cores"]} cores; {versions}; {header["dtype"]}',
         f'load {header["load_before"]} before, {header.get("load_after", "?")} after (with the run itself){others}; '
         f'{header.get("seconds", "?")} s' + ('' if header.get('whole', True) else '; INTERRUPTED'),
     ]

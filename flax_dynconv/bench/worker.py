@@ -1,7 +1,6 @@
 """Worker: the parent's end of a worker process."""
 
 import json
-import os
 import select
 import subprocess
 import sys
@@ -23,8 +22,8 @@ class Worker:
     wrote to stderr) or took more than `timeout` seconds.
     """
 
-    def __init__(self, framework: str, environment: dict | None = None):
-        self.framework, self.environment = framework, environment or {}
+    def __init__(self, framework: str):
+        self.framework = framework
         self.process = self.log = None
 
     def ask(self, do: str, timeout: float | None = None, **request) -> dict:
@@ -61,7 +60,7 @@ class Worker:
         self.log = tempfile.TemporaryFile('w+')  # noqa: SIM115 - `stop` closes it
         self.process = subprocess.Popen(
             [sys.executable, '-m', 'flax_dynconv.bench.child', self.framework], stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, stderr=self.log, text=True, env=os.environ | self.environment,
+            stdout=subprocess.PIPE, stderr=self.log, text=True,
         )  # fmt: skip
 
     def _death(self):

@@ -82,5 +82,7 @@ def test_results_without_forms_are_refused():
     header = {'jax': {'platform': 'cpu'}}
     with pytest.raises(ValueError, match='--calibrate: expected results of the suite ops'):
         calibration.report([Results(header)])
+    with pytest.raises(ValueError, match='--calibrate: expected results of the suite ops'):
+        calibration.report([Results(header, [{'cell': 'odconv_resnet18_4x', 'batch': 16}])])
     with pytest.raises(ValueError, match=r"--calibrate: expected results of one platform, got \['cpu', 'tpu'\]"):
         calibration.report([Results(header), Results({'jax': {'platform': 'tpu'}})])

@@ -58,6 +58,7 @@ def test_a_network(capfd):
         ),
         (['--compare', 'nothing.json'], 'nothing.json'),
         (['--json', 'no/such/folder/out.json'], 'no/such/folder'),
+        (['--json', '.'], '--json: expected a file, . is a folder'),
     ],
 )
 def test_mistakes_are_one_line(arguments, message, capsys):
@@ -76,7 +77,8 @@ def test_without_torch(monkeypatch, capsys):
 
 def test_results_of_something_else_are_refused(tmp_path):
     path = tmp_path / 'x.json'
-    for content in ('{}', '[1]', '{"version": 9}', 'no json'):
+    damaged = '{"version": 1, "header": {}, "cells": [], "rows": [{"median": 1}]}'
+    for content in ('{}', '[1]', '{"version": 9}', 'no json', damaged):
         path.write_text(content)
         with pytest.raises(ValueError, match='no results of `flax-dynconv bench --json`'):
             results.read(path)
@@ -146,10 +148,13 @@ def test_a_process_that_takes_too_long_is_ended(monkeypatch, tmp_path):
     assert worker.process is None
 
 
-def test_a_process_that_does_not_start_says_why(monkeypatch, tmp_path):
+def test_a_process_that_does_not_start_says_why(monkeypatch, tmp_path, capsys):
     script = tmp_path / 'python'
     script.write_text('#!/bin/sh\nread line; echo no jax here >&2; exit 3\n')
     script.chmod(0o700)
     monkeypatch.setattr(sys, 'executable', str(script))
     with pytest.raises(WorkerDied, match='the jax process ended with 3: no jax here'):
         Worker('jax').ask('close')
+    assert cli.main(['bench', '--only', 'dcm_1x1']) == 2
+    error = 'error: a process that measures does not start: the jax process ended with 3: no jax here'
+    assert error in capsys.readouterr().err

@@ -1,5 +1,6 @@
 """Whether the machine is idle."""
 
+import os
 import subprocess
 import sys
 import time
@@ -28,5 +29,5 @@ def test_own_processes_are_not_others():
     time.sleep(0.8)
     known, unknown = both.share([child.pid]), alone.share()
     child.wait()
-    assert unknown - known > 0.1
+    assert unknown - known > 0.2 / os.cpu_count()
     assert alone.share() < unknown

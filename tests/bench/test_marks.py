@@ -65,6 +65,11 @@ def test_a_choice_that_failed_or_was_broken_off_passes_nothing(outcome):
     assert verdicts(found, 'geometric mean <= 1.15 of static') == {'short'}
 
 
+def test_a_cell_that_failed_is_a_mark_that_is_missed():
+    found = add(results(), 'a', 8, 'failed')
+    assert [(m.figure, m.verdict) for m in marks.marks(found) if m.goal == 'no cell fails'] == [('a B=8', 'short')]
+
+
 def test_the_fastest_of_pytorchs_forms_is_the_peer():
     found = add(results(), 'a', 8, chosen=1.0, torch_grouped=2.0, torch_official=0.5)
     assert verdicts(found, 'gradient: geometric mean <= 0.9 of PyTorch') == {'short'}

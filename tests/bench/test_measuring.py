@@ -26,7 +26,8 @@ class Pretender:
             return {'programs': [f'{name}/forward' for name in self.seconds]}
         if do == 'build':
             self.process = types.SimpleNamespace(pid=1)
-            return {'declined': 'cannot'} if key.startswith('declining') else {'facts': self.facts(key)}
+            declines = self.seconds[key.split('/')[0]] is None
+            return {'declined': 'cannot'} if declines else {'facts': self.facts(key)}
         if do == 'run':
             self.log.append(key.split('/')[0])
             time = self.seconds[key.split('/')[0]]
@@ -73,7 +74,7 @@ def test_vmap_runs_after_all_others():
 
 def test_what_is_left_out_says_why():
     rows = measured(
-        Pretender('jax', [], chosen=0.1, declining=0.1, large=0.1, broken=Refused('ValueError: no'), skipped=0.1),
+        Pretender('jax', [], chosen=0.1, declining=None, large=0.1, broken=Refused('ValueError: no'), skipped=0.1),
         skip=lambda key: 'not today' if key.startswith('skipped') else None,
     )
     assert 'declining' not in rows
@@ -81,6 +82,11 @@ def test_what_is_left_out_says_why():
     assert rows['broken']['left_out'] == 'ValueError: no'
     assert rows['skipped']['left_out'] == 'not today'
     assert 'median' in rows['chosen']
+
+
+def test_the_choice_and_its_peers_must_not_decline():
+    rows = measured(Pretender('jax', [], chosen=None, static=0.1), Pretender('torch', [], torch_grouped=None))
+    assert rows['chosen']['left_out'] == rows['torch_grouped']['left_out'] == 'cannot'
 
 
 def test_a_lost_process_costs_one_program():
