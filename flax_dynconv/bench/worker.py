@@ -1,10 +1,14 @@
 """Worker: the parent's end of a worker process."""
 
 import json
+import os
 import select
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
+
+import flax_dynconv
 
 
 class WorkerDied(RuntimeError):
@@ -58,9 +62,11 @@ class Worker:
 
     def _start(self):
         self.log = tempfile.TemporaryFile('w+')  # noqa: SIM115 - `stop` closes it
+        # This package and no other: -P is for a working directory that holds a second one, such as a checkout.
+        path = [str(Path(flax_dynconv.__file__).parents[1]), *filter(None, [os.environ.get('PYTHONPATH')])]
         self.process = subprocess.Popen(
-            [sys.executable, '-m', 'flax_dynconv.bench.child', self.framework], stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, stderr=self.log, text=True,
+            [sys.executable, '-P', '-m', 'flax_dynconv.bench.child', self.framework], stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=self.log, text=True, env=os.environ | {'PYTHONPATH': os.pathsep.join(path)},
         )  # fmt: skip
 
     def _death(self):

@@ -137,6 +137,17 @@ def test_a_process_refuses_dies_and_is_started_again():
         worker.stop()
 
 
+def test_a_process_runs_the_package_of_its_parent(monkeypatch, tmp_path):
+    (tmp_path / 'flax_dynconv').mkdir()
+    (tmp_path / 'flax_dynconv' / '__init__.py').write_text('raise SystemExit(7)')
+    monkeypatch.chdir(tmp_path)
+    worker = Worker('jax')
+    try:
+        assert worker.ask('close') == {}
+    finally:
+        worker.stop()
+
+
 def test_a_process_that_takes_too_long_is_ended(monkeypatch, tmp_path):
     script = tmp_path / 'python'
     script.write_text('#!/bin/sh\nexec sleep 60\n')
