@@ -59,5 +59,7 @@ def conv_spec(
 
 
 def is_empty(case) -> bool:
-    """Whether there is nothing to compute: an empty batch or output."""
-    return 0 in case.spec.out_spatial or (case.known and case.batch == 0)
+    """Whether there is nothing to compute: an empty batch or output, or an input without positions or channels."""
+    spec = case.spec
+    sizes = (*spec.in_spatial, spec.in_features, *spec.out_spatial, spec.out_features)
+    return 0 in sizes or (case.known and case.batch == 0)

@@ -61,7 +61,7 @@ def conv_general_dilated(
         'precision': precision,
     }
     others = {'batch_group_count': batch_group_count, 'out_sharding': out_sharding}
-    if (batch_group_count, out_sharding) == (1, None) and _suits(lhs, rhs):
+    if (batch_group_count, out_sharding) == (1, None) and _suits(lhs, rhs, preferred_element_type):
         spec = _depthwise_spec(lhs.shape, rhs.shape, window_strides, padding, **options)
     else:
         spec = None
@@ -69,18 +69,21 @@ def conv_general_dilated(
         return lax.conv_general_dilated(
             lhs, rhs, window_strides, padding, preferred_element_type=preferred_element_type, **options, **others
         )
-    out_dtype = jnp.dtype(preferred_element_type or lhs.dtype)
+    out_dtype = jax.dtypes.canonicalize_dtype(preferred_element_type or lhs.dtype)
     run = functools.partial(_depthwise.bind, spec=spec, out_dtype=out_dtype)
     return _sharding.over_batch(run, (lhs,), (rhs,))
 
 
-def _suits(x, w) -> bool:
+def _suits(x, w, preferred) -> bool:
     """Whether the arrays are such that the form applies, whatever the convolution."""
     if not all(hasattr(array, 'shape') and hasattr(array, 'dtype') for array in (x, w)):
         return False
     # What is not so is wrong, and the original says how, or it is unusual, and the original does it.
     known = all(map(is_int, (*x.shape[1:], *w.shape))) and x.ndim == w.ndim and x.ndim in (3, 4, 5)
     if not known or x.dtype != w.dtype or not jnp.issubdtype(x.dtype, jnp.floating) or 0 in (*x.shape[1:], *w.shape):
+        return False
+    dtype = jnp.dtype(preferred or x.dtype)
+    if not jnp.issubdtype(dtype, jnp.floating) or dtype.itemsize < x.dtype.itemsize:
         return False
     return not (is_int(x.shape[0]) and x.shape[0] == 0) and _sharding.only_batch_sharded(x, w)
 

@@ -123,9 +123,12 @@ def _reason(case, platform, milliseconds):
 def _tell_measured(case, autotune, chosen, reasons, gradient):
     """Replace what the file of measurements knows."""
     platform = measuring.platform()
-    entry = autotune.entry(case, choosing.candidates(case, platform)) if case.known else None
+    names = choosing.candidates(case, platform)
+    if len(names) == 1 or not case.known:
+        return  # Nothing is measured.
+    entry = autotune.entry(case, names)
     if entry is None:
-        reasons[platform] += f'; a call measures it first, for {autotune.path}' if case.known else ''
+        reasons[platform] += f'; a call measures it first, for {autotune.path}'
         return
     chosen[platform] = min(entry, key=entry.get)
     reasons[platform] = f'the least time with its gradient in {autotune.path}, where candidates are measured'

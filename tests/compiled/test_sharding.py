@@ -153,8 +153,9 @@ def test_vmapped_single_samples_hold_no_gather(name):
     jax.tree.map(assert_close, backward(*arrays), expected)
 
 
-def test_inside_a_users_shard_map_the_bank_gradient_is_summed():
-    program = PROGRAMS['mixture_all_scales']
+@pytest.mark.parametrize('name', ['mixture_all_scales', 'mixture_strided', 'mixture_blocks'])
+def test_inside_a_users_shard_map_the_bank_gradient_is_summed(name):
+    program = PROGRAMS[name]
     arrays = program.arrays()
     mesh = jax.make_mesh((8,), ('data',), axis_types=(AxisType.Auto,))
     specs = tuple(P() if n in program.shared else P('data') for n in program.shapes)

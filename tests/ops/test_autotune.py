@@ -84,6 +84,10 @@ def test_explain_does_not_measure(path, monkeypatch):
     forbid_measuring(monkeypatch)
     told = ops.explain(ops.per_sample_conv, *arrays(), implementation=ops.Autotune(path))
     assert 'a call measures it first' in told.reasons['cpu'] and not path.exists()
+    weights, biases = ops.split_parameters(jnp.ones((1, 1, 10201)), (100, 100, 1))
+    wide = jnp.ones((1, 2, 2, 100)), weights, biases
+    told = ops.explain(ops.instance_head, *wide, implementation=ops.Autotune(path))
+    assert told.chosen['cpu'] == 'products' and 'measures' not in told.reasons['cpu']
 
 
 def test_a_layer_takes_it(path):
@@ -127,6 +131,10 @@ def test_a_symbolic_batch_and_several_processes_are_not_measured(path, monkeypat
     (b,) = export.symbolic_shape('b')
     signature = [jax.ShapeDtypeStruct((b, *shape[1:]), 'float32') for shape in (X, W)]
     export.export(jax.jit(functools.partial(conv, path)))(*signature)
+    head = jax.jit(functools.partial(ops.instance_head, implementation=ops.Autotune(path)))
+    shapes = (1, 4, 4, 2), (1, b, 2, 1), (1, b, 1)
+    features, weight, bias = (jax.ShapeDtypeStruct(shape, 'float32') for shape in shapes)
+    export.export(head)(features, [weight], [bias])
     monkeypatch.setattr(jax, 'process_count', lambda: 2)
     conv(path, *arrays())
     assert not path.exists()

@@ -173,6 +173,8 @@ def test_every_other_convolution_is_that_of_jax(name):
         {'rhs': jnp.ones((3, 1, 4))},
         {'rhs': jnp.ones((3, 3, 1, 6))},
         {'lhs': [1.0]},
+        {'preferred_element_type': jnp.int32},
+        {'preferred_element_type': jnp.bfloat16},
     ],
     ids=str,
 )
@@ -187,6 +189,13 @@ def test_errors_are_those_of_jax(change):
             f(**arguments)
         errors.append((caught.type, str(caught.value)))
     assert errors[0] == errors[1]
+
+
+def test_numpy_arrays_of_double_precision_become_single():
+    x, w = np.ones((1, 5, 5, 6)), np.ones((3, 3, 1, 6))
+    ours, theirs = (f(x, w) for f in depthwise())
+    assert ours.dtype == theirs.dtype == jnp.float32
+    assert_close(ours, theirs)
 
 
 def test_programs_for_other_platforms_are_those_of_jax():

@@ -1,8 +1,13 @@
 """Empty batches and outputs, mixed dtypes, the dtype of the result and where sums are taken."""
 
+import functools
+
+import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
+from flax_dynconv.ops import explain, mixture_conv, per_sample_conv
 from tests.ops.cases import case as make
 from tests.ops.operators import every_form, every_named_form, expected, fast_jit, output_and_gradients
 from tests.tolerances import assert_close
@@ -37,6 +42,16 @@ def test_a_kernel_larger_than_the_input_gives_no_output(operator, form):
     assert y.shape == wanted.shape and wanted.size == 0
     for name, gradient in gradients.items():
         assert gradient.shape == operands[name].shape and not np.any(gradient)
+
+
+@pytest.mark.parametrize(('rows', 'cin', 'cout'), [(0, 3, 5), (3, 0, 5), (3, 3, 0)])
+def test_no_rows_or_channels_give_zeros(rows, cin, cout):
+    x, kernels, weights = (jnp.ones(shape) for shape in ((2, rows, 4, cin), (2, 3, 3, cin, cout), (2, 2)))
+    for operator, operands in ((per_sample_conv, (x, kernels)), (mixture_conv, (x, kernels, weights))):
+        y, pull = jax.vjp(functools.partial(operator, padding=2), *operands)
+        assert y.shape == (2, rows + 2, 6, cout) and not np.any(y)
+        assert not any(np.any(gradient) for gradient in pull(jnp.ones_like(y)))
+        assert explain(operator, *operands, padding=2).chosen
 
 
 @every_named_form

@@ -27,6 +27,11 @@ class InstanceHeadCase(Case):
     forms: ClassVar[dict] = IMPLEMENTATIONS
 
     @property
+    def known(self) -> bool:
+        """As `Case.known`, for the number of instances too."""
+        return super().known and isinstance(self.instances, int)
+
+    @property
     def num_weights(self) -> int:
         """Weights of one network, without its biases."""
         return sum(i * o for i, o in zip(self.channels, self.channels[1:], strict=False))

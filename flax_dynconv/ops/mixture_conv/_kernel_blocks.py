@@ -7,11 +7,12 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from flax_dynconv.ops.choice.case import ASSUMED_BATCH
+
 # Bytes of one block, mixed for all samples. On CPU 2 to 10 MB are equally fast; what does not fit the cache is not.
 BLOCK_BYTES = 10 * 2**20
 # Products with fewer input channels than this are not worth their call.
 _FEWEST_CHANNELS = 64
-_ASSUMED_BATCH = 8  # Where the batch is symbolic.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,10 +25,10 @@ class KernelBlocks:
     @classmethod
     def of(cls, spec, batch, dtype) -> 'KernelBlocks':
         """Blocks of at most `BLOCK_BYTES` after mixing, as far as the channels can be divided."""
-        batch = batch if isinstance(batch, int) else _ASSUMED_BATCH
+        batch = batch if isinstance(batch, int) else ASSUMED_BATCH
         c = spec.in_features
         size = batch * c * spec.out_features * jnp.promote_types(dtype, jnp.float32).itemsize
-        divisors = [n for n in range(1, c + 1) if c % n == 0 and (n == 1 or c // n >= _FEWEST_CHANNELS)]
+        divisors = [n for n in range(1, max(c, 1) + 1) if c % n == 0 and (n == 1 or c // n >= _FEWEST_CHANNELS)]
         return cls(spec, next((n for n in divisors if size / n <= BLOCK_BYTES), divisors[-1]))
 
     @property

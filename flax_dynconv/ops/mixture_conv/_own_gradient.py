@@ -11,12 +11,7 @@ from flax_dynconv.ops._dispatch import by_platform
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
 def mixture(forms, spec, out_dtype, operands):
     """The form for the platform at lowering: forms is ((platform, form), ..), operands (x, bank, weights, taps)."""
-    return by_platform({p: functools.partial(_apply, form, spec, out_dtype) for p, form in _distinct(forms)}, operands)
-
-
-def _distinct(forms):
-    """The pairs, or the default alone where all platforms have one form."""
-    return forms if len({form for _, form in forms}) > 1 else (('default', forms[0][1]),)
+    return by_platform({p: functools.partial(_apply, form, spec, out_dtype) for p, form in forms}, operands)
 
 
 def _apply(form, spec, out_dtype, operands):
@@ -36,7 +31,7 @@ def _backward(forms, spec, out_dtype, operands, g):
     # Tied to the cotangent: otherwise the compiler would find the kernels already mixed in the forward pass, and keep
     # those of all layers until here.
     operands, g = lax.optimization_barrier((operands, g))
-    branches = {p: functools.partial(_pull_back, form, spec, out_dtype) for p, form in _distinct(forms)}
+    branches = {p: functools.partial(_pull_back, form, spec, out_dtype) for p, form in forms}
     return (by_platform(branches, operands, g),)
 
 

@@ -1,13 +1,12 @@
 """The two ways to pair what a tap reads with what it is answered by, for a backward pass that goes tap by tap."""
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 
 
-def sides_of(blocks, x, g, acc):
+def sides_of(blocks, x, g):
     """Operands of the products of a backward pass, and where their results go."""
-    return (_ByOutput if blocks.spec.unit_strides else _ByInput)(blocks, x, g, acc)
+    return (_ByOutput if blocks.spec.unit_strides else _ByInput)(blocks, x, g)
 
 
 def columns_of(blocks, padded, tap, channel):
@@ -23,8 +22,8 @@ def columns_of(blocks, padded, tap, channel):
 class _ByInput:
     """Positions are those of the output: columns of the input are read, cotangents added where they were read."""
 
-    def __init__(self, blocks, x, g, acc):
-        self.blocks, self.spec, self.acc, self.x = blocks, blocks.spec, acc, x
+    def __init__(self, blocks, x, g):
+        self.blocks, self.spec = blocks, blocks.spec
         self.padded, self.g = self.spec.pad(x), g.reshape(x.shape[0], self.spec.num_positions, g.shape[-1])
         self.shape = self.padded.shape
 
@@ -43,13 +42,15 @@ class _ByInput:
         return lax.dynamic_update_slice(dx, lax.dynamic_slice(dx, start, placed.shape) + placed, start)
 
     def finish(self, dx):
-        return jax.linear_transpose(self.spec.pad, jax.ShapeDtypeStruct(self.x.shape, self.acc))(dx)[0]
+        # Not by `linear_transpose`, whose types would not vary over the mesh axes of a user's `shard_map`.
+        edges = [(0, 0, 0), *((-lo, -hi, 0) for lo, hi in self.spec.padding), (0, 0, 0)]
+        return self.spec.undilate(lax.pad(dx, jnp.zeros((), dx.dtype), edges))
 
 
 class _ByOutput:
     """Positions are those of the input: shifted cotangents are read, and serve both products. Strides of one only."""
 
-    def __init__(self, blocks, x, g, acc):
+    def __init__(self, blocks, x, g):
         self.blocks, self.spec, self.x = blocks, blocks.spec, x
         self.g = self.spec.mirrored.pad(g)
         self.flat = x.reshape(x.shape[0], -1, x.shape[-1])

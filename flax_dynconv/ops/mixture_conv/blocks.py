@@ -52,7 +52,7 @@ def at_once(spec, x, kernels, weights, tap_scale, g):
     """All cotangents in one pass over the blocks, for all samples."""
     b, acc, blocks = x.shape[0], contract_dtype(x), KernelBlocks.of(spec, x.shape[0], x.dtype)
     bank, coefficients = blocks.flatten(kernels), coefficients_of(spec, weights, tap_scale, acc)
-    sides = sides_of(blocks, x, g, acc)
+    sides = sides_of(blocks, x, g)
 
     def step(tap, channel, carry):
         dx, dbank, dweights, dscale = carry

@@ -48,7 +48,7 @@ def backward(spec, x, kernels, weights, tap_scale, g):
     b, k, c, acc = x.shape[0], len(kernels), spec.in_features, contract_dtype(x)
     blocks = KernelBlocks(spec, 1)
     bank, factors = blocks.flatten(kernels.astype(x.dtype)), coefficients_of(spec, weights, tap_scale, acc)
-    sides = sides_of(blocks, x, g, acc)
+    sides = sides_of(blocks, x, g)
 
     def step(tap, channel, carry):
         dx, dbank, dfactors = carry

@@ -6,8 +6,6 @@ from flax_dynconv.ops.mixture_conv._kernel_blocks import KernelBlocks
 from flax_dynconv.ops.per_sample_conv import _rows
 from flax_dynconv.ops.per_sample_conv import costs as per_sample
 
-CALL = per_sample.CALL
-
 
 def work(form: str, case) -> tuple[dict, dict]:
     """What a form does."""

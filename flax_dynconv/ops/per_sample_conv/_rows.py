@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from flax_dynconv.ops._sharding import zeros
+from flax_dynconv.ops.choice.case import ASSUMED_BATCH
 from flax_dynconv.ops.per_sample_conv.patches import contract, contract_dtype
 
 # Bytes of the patches of one chunk, and of one sample's kernel up to which all kernels stay in cache beside them.
@@ -15,12 +16,11 @@ from flax_dynconv.ops.per_sample_conv.patches import contract, contract_dtype
 # 28x28x128 (kernels of 590 KB) the form is no faster than others.
 _CHUNK_BYTES = 4 * 2**20
 _KERNEL_BYTES = 256 * 2**10
-_ASSUMED_BATCH = 8  # Where the batch is symbolic.
 
 
 def suits(spec, batch, dtype) -> bool:
     """Whether this is the form for these sizes: many positions, small kernels, strides of one."""
-    if spec.groups > 1 or spec.num_taps == 1 or not spec.unit_strides:
+    if spec.groups > 1 or spec.num_taps == 1 or not spec.unit_strides or 0 in (spec.in_features, *spec.in_spatial):
         return False
     kernel = spec.num_taps * spec.in_features * spec.out_features * jnp.promote_types(dtype, jnp.float32).itemsize
     rows = spec.in_spatial[0]
@@ -29,7 +29,7 @@ def suits(spec, batch, dtype) -> bool:
 
 def _rows(spec, batch) -> int:
     """Rows of a chunk: the largest divisor of their number whose patches are small enough."""
-    batch = batch if isinstance(batch, int) else _ASSUMED_BATCH
+    batch = batch if isinstance(batch, int) else ASSUMED_BATCH
     rows, positions = spec.in_spatial[0], 1
     for n in spec.in_spatial[1:]:
         positions *= n
