@@ -1,5 +1,7 @@
 """What is chosen for a TPU, lowered and compiled ahead of time on a machine without one."""
 
+import dataclasses
+import functools
 import importlib.util
 import os
 import re
@@ -61,7 +63,10 @@ def test_no_per_sample_kernels_on_tpu(name):
     flat = str(int(jnp.prod(jnp.array(program.shapes['kernels'][1:]))))
     text = lowered(gradient(program), arrays, 'tpu')
     assert f'tensor<16x{kernel}x' not in text and f'tensor<16x{flat}x' not in text
-    assert f'tensor<16x{flat}x' in lowered(gradient(program), arrays, 'cpu') or name == 'mixture_per_output'
+    if name != 'mixture_per_output':
+        # The check can fail: this form has them.
+        mixed = dataclasses.replace(program, function=functools.partial(program.function, implementation='patches'))
+        assert f'tensor<16x{flat}x' in lowered(gradient(mixed), arrays, 'cpu')
 
 
 def test_a_name_means_this_form_on_every_platform():

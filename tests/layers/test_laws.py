@@ -149,6 +149,8 @@ def declines(name, form):
     impossible = {
         'taps': set(CATALOG),  # depthwise alone: among the definitions
         'features_in': PER_OUTPUT,  # weights per output channel do not commute with the convolution
+        'columns': PER_OUTPUT,
+        'blocks': PER_OUTPUT,  # nor are they a matrix product
         'features_out': TAP_SCALED,  # nor do factors per tap: 1x1 kernels have a test of their own
     }
     return name in impossible.get(form, ())

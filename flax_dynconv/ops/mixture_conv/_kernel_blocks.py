@@ -13,6 +13,8 @@ from flax_dynconv.ops.choice.case import ASSUMED_BATCH
 BLOCK_BYTES = 10 * 2**20
 # Products with fewer input channels than this are not worth their call.
 _FEWEST_CHANNELS = 64
+# Channels are not divided further: the choice is made at every trace, also for absurd sizes.
+_MOST_PARTS = 256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +30,11 @@ class KernelBlocks:
         batch = batch if isinstance(batch, int) else ASSUMED_BATCH
         c = spec.in_features
         size = batch * c * spec.out_features * jnp.promote_types(dtype, jnp.float32).itemsize
-        divisors = [n for n in range(1, max(c, 1) + 1) if c % n == 0 and (n == 1 or c // n >= _FEWEST_CHANNELS)]
+        divisors = [
+            n
+            for n in range(1, min(max(c, 1), _MOST_PARTS) + 1)
+            if c % n == 0 and (n == 1 or c // n >= _FEWEST_CHANNELS)
+        ]
         return cls(spec, next((n for n in divisors if size / n <= BLOCK_BYTES), divisors[-1]))
 
     @property

@@ -34,7 +34,8 @@ def _rows(spec, batch) -> int:
     for n in spec.in_spatial[1:]:
         positions *= n
     row = 4 * batch * positions * spec.num_taps * spec.out_features
-    return max(n for n in range(1, rows + 1) if rows % n == 0 and (n == 1 or n * row <= _CHUNK_BYTES))
+    most = min(rows, max(1, _CHUNK_BYTES // max(row, 1)))
+    return max(n for n in range(1, most + 1) if rows % n == 0)
 
 
 def adjoints(spec, x, w, y):
