@@ -1,6 +1,5 @@
 """A network as a cell: a training step and an inference batch beside those of its static twin."""
 
-import contextlib
 import dataclasses
 import math
 
@@ -51,11 +50,13 @@ class NetworkCell:
 
         data = self.data(batch)
         yield from network_programs.programs('chosen', create_model(self.name), *data)
-        with contextlib.suppress(ValueError):
+        try:
             twin = create_model(static_twin(self.name))
-            yield from network_programs.programs('static', network_programs.plain(twin), *data)
-            if network_programs.is_depthwise(twin, data[0]):
-                yield from network_programs.programs(LIBRARY_TWIN, twin, *data)
+        except ValueError:
+            return  # The network has none.
+        yield from network_programs.programs('static', network_programs.plain(twin), *data)
+        if network_programs.is_depthwise(twin, data[0]):
+            yield from network_programs.programs(LIBRARY_TWIN, twin, *data)
 
     def torch_programs(self, batch: int):
         """The same network in PyTorch, and its static twin there."""

@@ -3,7 +3,7 @@
 import jax
 import pytest
 
-from flax_dynconv.ops.mixture_conv import _kernel_blocks, _sample_chunks
+from flax_dynconv.ops.mixture_conv import _kernel_blocks, _sample_chunks, loop
 from flax_dynconv.ops.mixture_conv._kernel_blocks import KernelBlocks
 from flax_dynconv.ops.per_sample_conv import _rows
 from tests.ops.cases import ALL_SCALES
@@ -57,12 +57,12 @@ def test_several_blocks_of_the_bank(case, form, monkeypatch):
 @pytest.mark.parametrize('name', ['per_sample_conv', 'mixture_conv'])
 def test_several_chunks_of_rows(name, case, monkeypatch):
     monkeypatch.setattr(_rows, '_CHUNK_BYTES', 1)
-    seen = []
+    taken, sizes = [], []
     suits, rows = _rows.suits, _rows._rows
-    monkeypatch.setattr(_rows, 'suits', lambda *a: seen.append(suits(*a)) or seen[-1])
-    monkeypatch.setattr(_rows, '_rows', lambda *a: seen.append(rows(*a)) or seen[-1])
+    monkeypatch.setattr(_rows, 'suits', lambda *a: taken.append(suits(*a)) or taken[-1])
+    monkeypatch.setattr(_rows, '_rows', lambda *a: sizes.append(rows(*a)) or sizes[-1])
     check(name, case, 'loop')
-    assert True in seen and 1 in seen
+    assert taken and all(taken) and set(sizes) == {1}
 
 
 def test_blocks_are_as_large_as_allowed_and_divide_the_channels():
@@ -73,13 +73,16 @@ def test_blocks_are_as_large_as_allowed_and_divide_the_channels():
 
 
 @pytest.mark.parametrize('kernel_bytes', [0, 2**20], ids=['blocks', 'rows'])
-@pytest.mark.parametrize('batch', [6, 7])
+@pytest.mark.parametrize('batch', [8, 7])
 def test_several_chunks_of_samples(batch, kernel_bytes, monkeypatch):
     # Seven samples do not divide into chunks: they stay one.
-    monkeypatch.setattr(_sample_chunks, 'SAMPLES', 3)
+    monkeypatch.setattr(_sample_chunks, 'SAMPLES', 4)
     monkeypatch.setattr(_rows, '_KERNEL_BYTES', kernel_bytes)
+    sizes, whole = [], loop._backward
+    monkeypatch.setattr(loop, '_backward', lambda spec, x, *rest: sizes.append(len(x)) or whole(spec, x, *rest))
     case = make('chunks', (4, 3), (3, 2), cin=4, cout=3, batch=batch, num_kernels=3, scales=('tap_scale',))
     check('mixture_conv', case, 'loop')
+    assert set(sizes) == ({4} if batch == 8 else {7})
 
 
 def test_chunks_of_samples_under_vmap(monkeypatch):

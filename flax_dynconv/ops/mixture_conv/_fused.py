@@ -30,6 +30,7 @@ def _gradients(backward, spec, operands, g):
 
 
 def plain_gradients(spec, operands, g):
+    """The cotangents of the operands by patches times mixed kernels, which differentiate again."""
     return jax.vjp(lambda operands: differentiable.apply(spec, g.dtype, *operands), operands)[1](g)[0]
 
 

@@ -1,8 +1,6 @@
 """Unfold: the patches of x as an array, times the kernels, summed over the taps; the form of the PyTorch codes."""
 
-import jax.numpy as jnp
-
-from flax_dynconv.ops.per_sample_conv.patches import contract, deposit, extract, sum_arrays
+from flax_dynconv.ops.per_sample_conv.patches import contract, contract_dtype, deposit, extract, sum_arrays
 
 
 def declines(spec, batch):
@@ -29,7 +27,7 @@ def _flat_output(spec, y):
 
 
 def _operands(a, b):
-    acc = jnp.promote_types(jnp.promote_types(a.dtype, b.dtype), jnp.float32)
+    acc = contract_dtype(a, b)
     return a.astype(acc), b.astype(acc)
 
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from flax_dynconv.ops.per_sample_conv.patches import contract, sum_arrays
+from flax_dynconv.ops.per_sample_conv.patches import contract, contract_dtype, sum_arrays
 
 # Up to this many terms a sum over channels is written out, so that it fuses; a dot per tap would not (10 times slower
 # for three channels on CPU).
@@ -23,10 +23,6 @@ UNROLLED_SHARE = 8
 def declines(spec, batch):
     """Nothing is declined."""
     return None
-
-
-def _accumulator(*arrays):
-    return jnp.promote_types(jnp.result_type(*arrays), jnp.float32)
 
 
 def _vector_matrix(spec, x, matrix, acc):
@@ -50,14 +46,14 @@ def _kernels(spec, w):
 
 def apply(spec, out_dtype, x, w):
     """y = sum_t shift_t(x) w_t."""
-    acc, padded = _accumulator(x, w), spec.pad(x)
+    acc, padded = contract_dtype(x, w), spec.pad(x)
     times = _vector_matrix if spec.full else _times
     return sum_arrays(times(spec, spec.tap_slice(padded, t), k, acc) for t, k in _kernels(spec, w)).astype(out_dtype)
 
 
 def adjoint_x(spec, out_dtype, y, w):
     """x = sum_t unshift_t(w_t y)."""
-    acc = _accumulator(y, w)
+    acc = contract_dtype(y, w)
 
     def transposed(kernel):
         return _vector_matrix(spec, y, kernel.mT, acc) if spec.full else _times(spec, y, kernel, acc)
@@ -67,7 +63,7 @@ def adjoint_x(spec, out_dtype, y, w):
 
 def adjoint_w(spec, out_dtype, x, y):
     """w_t = shift_t(x) y, summed over the channels that share a kernel."""
-    acc = _accumulator(x, y)
+    acc = contract_dtype(x, y)
     operands = spec.pad(x).astype(acc), y.astype(acc)
     over_windows, tap_by_tap = functools.partial(_over_windows, spec), functools.partial(_tap_by_tap, spec)
     return lax.platform_dependent(*operands, cpu=over_windows, default=tap_by_tap).astype(out_dtype)
