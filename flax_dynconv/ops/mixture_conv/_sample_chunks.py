@@ -7,7 +7,7 @@ from jax import lax
 from flax_dynconv.ops._sharding import per_device, zeros
 from flax_dynconv.ops.per_sample_conv.patches import contract_dtype
 
-# Samples of a chunk. Measured on CPU at 56x56x64 to 14x14x256, forward and gradient: 32 samples at once take 1.05 to 1.3
+# Samples of a chunk. Measured on CPU at 56x56x64 to 14x14x256, forward and gradient: 32 at once take 1.05 to 1.3
 # times as long as four times 8 of them.
 SAMPLES = 8
 # Bytes of a bank up to which its gradient may be added up chunk by chunk.
