@@ -4,7 +4,8 @@ import numpy as np
 
 from flax_dynconv.training.augmentation.evaluation import central_crop
 from flax_dynconv.training.image_classification import ImageClassification
-from flax_dynconv.training.tasks import create_task, input_facts
+from flax_dynconv.training.kinds.classify import input_facts
+from flax_dynconv.training.tasks import create_task
 
 
 class NoImages:

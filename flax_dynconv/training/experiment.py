@@ -1,6 +1,5 @@
 """A whole run: one network, or a dynamic one and its static twin, trained alike, compared, drawn and saved."""
 
-import dataclasses
 import json
 import statistics
 import time
@@ -8,7 +7,7 @@ import time
 import jax
 import numpy as np
 
-from flax_dynconv.models import MODELS, count, create_model, static_twin
+from flax_dynconv.models import count
 from flax_dynconv.training import agreement, loop, report, run_folder
 from flax_dynconv.training.checkpoints import Checkpoints
 from flax_dynconv.training.distributed import is_first
@@ -17,7 +16,7 @@ from flax_dynconv.training.monitoring import json_lines
 from flax_dynconv.training.monitoring.observer import Watcher
 from flax_dynconv.training.plan import Plan
 from flax_dynconv.training.task import Trained
-from flax_dynconv.training.tasks import create_task
+from flax_dynconv.training.tasks import build, create_task, networks
 
 
 def prepare(settings):
@@ -91,42 +90,6 @@ def run(settings, folder, observer=None, interruption=None, task=None):
     return results
 
 
-def networks(settings):
-    """Role and registry name of each network to train: the dynamic one and, if asked for, its static twin.
-
-    >>> from flax_dynconv.training.settings import Settings
-    >>> networks(Settings())
-    {'dynamic': 'odconv_resnet8_4x', 'static': 'resnet8'}
-    """
-    name = settings.network.model
-    twin = static_twin(name) if name in MODELS and _has_twin(name) else None
-    if twin == name:
-        return {'static': name}
-    return {'dynamic': name} | ({'static': twin} if settings.twin and twin else {})
-
-
-def build(name, num_outputs, settings):
-    """The network called `name` with the arguments of `settings`; a static twin is not given those of its method.
-
-    Raises ValueError for an unknown name, and for arguments or num_kernels that it does not have.
-    """
-    network = settings.network
-    arguments = json.loads(network.arguments)
-    shared = {field: getattr(network, field) for field in ('width', 'dropout', 'drop_path', 'remat')}
-    shared['dtype'] = network.model_dtype
-    if name != network.model:
-        twin = create_model(name, num_classes=num_outputs, **shared)
-        fields = {field.name for field in dataclasses.fields(twin)}
-        return twin.clone(**{name: value for name, value in arguments.items() if name in fields})
-    if network.num_kernels is not None:
-        arguments['num_kernels'] = network.num_kernels
-    try:
-        return create_model(name, num_classes=num_outputs, **shared, **arguments)
-    except TypeError as error:
-        given = ', '.join(f'{field}={value!r}' for field, value in arguments.items())
-        raise ValueError(f'arguments and num_kernels must fit {name}, got {given}: {error}') from error
-
-
 def _remember_bad_images(task, file, observer):
     """Let the observer, and the next process of this run, know of images that cannot be read."""
     for line in file.read_text().splitlines() if file.is_file() else ():
@@ -142,14 +105,6 @@ def _remember_bad_images(task, file, observer):
         observer.said(f'{name} cannot be read and is left out: {reason}')
 
     task.on_bad_image = note
-
-
-def _has_twin(name):
-    try:
-        static_twin(name)
-    except ValueError:
-        return False
-    return True
 
 
 def _on_host(variables):

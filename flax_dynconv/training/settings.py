@@ -149,6 +149,81 @@ class Augmentation:
 
 
 @dataclasses.dataclass(frozen=True)
+class Segmentation:
+    """Labels of pixels: which count, how training cuts images to one size, and how whole images are computed."""
+
+    ignore_label: int = 255
+    """the label of pixels that count nowhere"""
+    reduce_zero_label: bool = False
+    """labels in files begin at 1, and 0 is no class but ignored"""
+    class_names: str = ''
+    """file with the names of the classes, a line for each label; '': classes.txt of the data, or numbers"""
+    pixel_average: Literal['all', 'valid'] = 'all'
+    """the loss is divided by the number of all pixels, also ignored ones, or of those that are not ignored"""
+    auxiliary_weight: float = 0.4
+    """of the loss of the auxiliary head"""
+    scale_range: tuple[float, float] = (0.5, 2.0)
+    """by how much training images are scaled, at random"""
+    crop_size: tuple[int, int] | None = None
+    """height and width of the part of a training image that is an input; None: a square of image_size"""
+    crop_share: float = 0.75
+    """largest share of a crop that one class may have, if ten attempts find such a crop; 1: any crop"""
+    inference: Literal['whole', 'slide'] = 'whole'
+    """test images as a whole, or window by window, averaged where windows overlap"""
+    window: tuple[int, int] | None = None
+    """slide: height and width of the windows; None: crop_size"""
+    window_stride: tuple[int, int] | None = None
+    """slide: pixels from window to window, down and across; None: two thirds of the window"""
+
+    def __post_init__(self):
+        _check(self, ignore_label=(0, 65535), auxiliary_weight=(0, INF), crop_share=(0, 1))
+        _check(self, crop_size=(1, INF), window=(1, INF), window_stride=(1, INF))
+        low, high = self.scale_range
+        if not 0 < low <= high < INF:
+            raise ValueError(f'scale_range must be two numbers, 0 < low <= high, got {(low, high)}')
+        if self.window_stride is not None and self.window is None and self.crop_size is None:
+            raise ValueError(f'window_stride must come with a window or crop_size, got {self.window_stride} alone')
+        for step, size in zip(self.window_stride or (), self.window or self.crop_size or (), strict=False):
+            if step > size:
+                raise ValueError(
+                    f'window_stride must be at most the window, {self.window or self.crop_size}, or pixels are left '
+                    f'out, got {self.window_stride}'
+                )
+
+
+@dataclasses.dataclass(frozen=True)
+class Drawn:
+    """How many examples there are of data that are drawn (noise, bouncing, shapes) or held out of one array."""
+
+    train_examples: int = 1600
+    """drawn data: examples of an epoch; every epoch has others"""
+    test_examples: int = 160
+    """drawn data: test examples, the same in every run; data without a test set: as many, their last, are held out"""
+
+    def __post_init__(self):
+        _check(self, train_examples=(2, INF), test_examples=(1, INF))
+
+
+@dataclasses.dataclass(frozen=True)
+class Frames:
+    """Videos: what is seen, what is predicted, how that is judged, and how digits move."""
+
+    input_frames: int = 10
+    """frames that are seen; of stereo pairs 1, the left image"""
+    output_frames: int = 10
+    """frames that are predicted; of stereo pairs 1, the right image"""
+    frame_loss: Literal['bce', 'mse'] = 'bce'
+    """of a pixel: binary cross-entropy or squared error"""
+    moving_digits: int = 2
+    """bouncing: digits in a video"""
+    digit_step: float = 0.1
+    """bouncing: what a digit moves from frame to frame; 1 is from edge to edge"""
+
+    def __post_init__(self):
+        _check(self, input_frames=(1, INF), output_frames=(1, INF), moving_digits=(1, INF), digit_step=(0, 1))
+
+
+@dataclasses.dataclass(frozen=True)
 class Optimization:
     """Optimiser and schedules; lengths of time are in epochs."""
 
@@ -260,6 +335,8 @@ class Settings:
     10.0
     """
 
+    task: Literal['classify', 'steerable', 'video', 'segment'] = 'classify'
+    """classify images; learn filters of any angle; predict frames; label every pixel: each with defaults of its own"""
     epochs: int = 30
     """passes over the training images"""
     seed: int = 0
@@ -269,6 +346,9 @@ class Settings:
     network: Network = Network()
     images: Images = Images()
     augmentation: Augmentation = Augmentation()
+    segmentation: Segmentation = Segmentation()
+    drawn: Drawn = Drawn()
+    frames: Frames = Frames()
     optimization: Optimization = Optimization()
     parallel: Parallel = Parallel()
     saving: Saving = Saving()
@@ -328,6 +408,9 @@ GROUPS = {
     'network': Network,
     'images': Images,
     'augmentation': Augmentation,
+    'segmentation': Segmentation,
+    'drawn': Drawn,
+    'frames': Frames,
     'optimization': Optimization,
     'parallel': Parallel,
     'saving': Saving,

@@ -8,14 +8,14 @@ import io
 import itertools
 import re
 
-from flax_dynconv.training import run_folder
+from flax_dynconv.training import run_folder, tasks
 from flax_dynconv.training.extras import require
 from flax_dynconv.training.recipes import find_recipe
 from flax_dynconv.training.settings import Parallel, Saving, Settings
 
 _DESCRIPTION = (
     'Train a network, and with it its static twin if it is dynamic, on images; by default on digits, in minutes. '
-    '`flax-dynconv recipes` lists published trainings for --recipe.'
+    '--task NAME trains for another task, on data of its own; `flax-dynconv recipes` lists trainings for --recipe.'
 )
 # Where a run is, not what it is: a resumed run may be told otherwise, and is not told by the run before.
 _LAUNCH = ('distributed', 'coordinator', 'num_processes', 'process_id')
@@ -36,6 +36,8 @@ class TrainArguments(Settings):
 
     recipe: str = ''
     """name of a recipe, whose settings are the defaults of all other flags"""
+    full: bool = False
+    """with --task and no recipe: the published network and lengths as defaults instead of the quick ones"""
     run_dir: str = ''
     """folder for the results; '': the first free one in runs/"""
     overwrite: bool = False
@@ -70,8 +72,16 @@ def parse(arguments):
     elif first.recipe:
         recipe = find_recipe(first.recipe)
         default, description = recipe.settings, recipe.text()
+        if first.task not in (None, default.task):
+            raise ValueError(f'--recipe {first.recipe} is of the task {default.task}, got --task {first.task} with it')
+    elif first.task:
+        chosen = tasks.kind(first.task)
+        recipe = find_recipe(chosen.FULL if first.full else chosen.RECIPE)
+        default, description = recipe.settings, recipe.text()
     else:
         default, description = Settings(), _DESCRIPTION
+    if first.full and (first.recipe or first.resume or not first.task):
+        raise ValueError('--full is for --task alone: a recipe, or a run that is resumed, says its lengths itself')
     parsed = _tyro(arguments, default, description)
     if first.resume:
         _check_unchanged(default.flat(), parsed.settings.flat())
@@ -99,6 +109,8 @@ def _first_look(arguments):
     parser.add_argument('--recipe', default='')
     parser.add_argument('--run-dir', '--run_dir', default='')
     parser.add_argument('--resume', action='store_true')
+    parser.add_argument('--task')
+    parser.add_argument('--full', action='store_true')
     return parser.parse_known_args(arguments)[0]
 
 
@@ -133,7 +145,7 @@ def _one_line(text):
     # Checks of the settings name their field themselves.
     message = re.sub(r'^Error parsing [\w.][\w. ]*: ', '', message)
     if message.startswith('Unrecognized'):
-        flags = [f'--{name.replace("_", "-")}' for name in (*Settings().flat(), 'recipe', 'run_dir')]
+        flags = [f'--{name.replace("_", "-")}' for name in (*Settings().flat(), 'recipe', 'run_dir', 'full')]
         for unknown in re.findall(r'--[\w-]+', message):
             if close := difflib.get_close_matches(unknown.replace('_', '-'), flags, n=2):
                 message += f'; did you mean {" or ".join(close)}?'

@@ -68,6 +68,8 @@ def _config(arguments, folder, task):
 def _name(arguments):
     """Of a folder that the user has not named."""
     settings = arguments.settings
+    if settings.task != 'classify':
+        return arguments.recipe or settings.task
     return arguments.recipe or ('digits' if settings.images.data == 'digits' else settings.network.model)
 
 
