@@ -12,8 +12,10 @@ from flax_dynconv.layers import (
     CondConvRouting,
     DynamicConv,
     DynamicConvRouting,
+    DynamicFiltering,
     DyNetConv,
     DyNetRouting,
+    LocalFiltering,
     ODConv,
     ODConvAttention,
     ODConvRouting,
@@ -22,7 +24,10 @@ from flax_dynconv.layers import (
 
 # Models
 from flax_dynconv.models import (
+    FRAME_PREDICTORS,
     MODELS,
+    FramePredictor,
+    SteerableFilter,
     count,
     create_model,
     decay_mask,
@@ -39,6 +44,7 @@ from flax_dynconv.ops import mixture_conv, per_position_conv, per_sample_conv
 __version__ = '0.1.0'
 
 __all__ = [
+    'FRAME_PREDICTORS',
     'MODELS',
     'BatchNorm',
     'CondConv',
@@ -47,9 +53,13 @@ __all__ = [
     'DyNetRouting',
     'DynamicConv',
     'DynamicConvRouting',
+    'DynamicFiltering',
+    'FramePredictor',
+    'LocalFiltering',
     'ODConv',
     'ODConvAttention',
     'ODConvRouting',
+    'SteerableFilter',
     'convert',
     'count',
     'create_model',

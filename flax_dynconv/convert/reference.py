@@ -32,6 +32,7 @@ class Reference(NamedTuple):
     rules(arguments): the table of its state_dict.
     example(arguments): shapes of the inputs in Flax's layout, batch included.
     inputs, outputs: the layout of each array of a reference case, `channels_first` or `as_is`.
+    optional_outputs: how many of the last outputs a case may leave out.
     modules(arguments): further modules whose activations may be compared; those with parameters follow from `rules`.
     call: keyword arguments of the Flax module's call, given whether it trains.
     dropout: the arguments that must be 0 for a training-mode call to be reproducible.
@@ -43,6 +44,7 @@ class Reference(NamedTuple):
     example: Callable[[Mapping[str, Any]], tuple[tuple[int, ...], ...]]
     inputs: tuple[str, ...] = ('channels_first',)
     outputs: tuple[str, ...] = ('channels_first',)
+    optional_outputs: int = 0
     modules: Callable[[Mapping[str, Any]], tuple[ModuleRule, ...]] = lambda arguments: ()
     call: Callable[[bool], dict[str, Any]] = lambda train: {}
     dropout: tuple[str, ...] = ()

@@ -36,7 +36,8 @@ def run_case(
         for x, layout in zip(case.inputs, reference.inputs, strict=True)
     ]
     for i, (x, shape, layout) in enumerate(zip(inputs, reference.example(arguments), reference.inputs, strict=True)):
-        if x.ndim != len(shape) or x.shape[-1] != shape[-1]:
+        # An array (B,) has no channels.
+        if x.ndim != len(shape) or (x.ndim > 1 and x.shape[-1] != shape[-1]):
             raise CaseError(
                 f'input/{i}: expected {len(shape)} dimensions ({layout}) and {shape[-1]} channels, '
                 f'got shape {case.inputs[i].shape}'

@@ -4,10 +4,11 @@ from flax_dynconv.layers._odconv_routing import ODConvAttention, ODConvRouting
 from flax_dynconv.layers.batch_norm import BatchNorm, NoNorm
 from flax_dynconv.layers.condconv import CondConv, CondConvRouting
 from flax_dynconv.layers.dynamic_conv import DynamicConv, DynamicConvRouting
+from flax_dynconv.layers.dynamic_filtering import DynamicFiltering
 from flax_dynconv.layers.dynet import DyNetConv, DyNetRouting
+from flax_dynconv.layers.local_filtering import LocalFiltering
 from flax_dynconv.layers.odconv import ODConv
 from flax_dynconv.layers.presets import (
-    ODConvNormAct,
     PlainODConv,
     PlainODConvRouting,
     SoftmaxDyNetConv,
@@ -23,10 +24,11 @@ __all__ = [
     'DyNetRouting',
     'DynamicConv',
     'DynamicConvRouting',
+    'DynamicFiltering',
+    'LocalFiltering',
     'NoNorm',
     'ODConv',
     'ODConvAttention',
-    'ODConvNormAct',
     'ODConvRouting',
     'PlainODConv',
     'PlainODConvRouting',

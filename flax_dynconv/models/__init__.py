@@ -7,6 +7,8 @@ from flax_dynconv.models.dynet_resnet import dynet_resnet
 from flax_dynconv.models.dynet_shufflenet import dynet_shufflenetv2
 from flax_dynconv.models.efficientnet import condconv_efficientnet, efficientnet
 from flax_dynconv.models.feature_info import FeatureInfo, feature_info
+from flax_dynconv.models.frame_predictor import FramePredictor
+from flax_dynconv.models.frame_predictors import FRAME_PREDICTORS, dfn_highway, dfn_moving_mnist, dfn_stereo
 from flax_dynconv.models.inverted_residual import InvertedResidual, SqueezeExcite
 from flax_dynconv.models.labels import LABELS, decay_mask, param_labels
 from flax_dynconv.models.mobile import MobileNet, Stage
@@ -19,14 +21,19 @@ from flax_dynconv.models.resnet import ResNet
 from flax_dynconv.models.resnets import condconv_resnet, dyconv_resnet, odconv_resnet, resnet
 from flax_dynconv.models.shufflenet_block import ShuffleBlock
 from flax_dynconv.models.shufflenet_v2 import ShuffleNetV2, shufflenetv2
+from flax_dynconv.models.steerable_filter import SteerableFilter
+from flax_dynconv.models.steering import steered, steering_kernel
+from flax_dynconv.models.untied_conv import UntiedConv
 
 __all__ = [
+    'FRAME_PREDICTORS',
     'LABELS',
     'MODELS',
     'BasicBlock',
     'Bottleneck',
     'DyMobileBlock',
     'FeatureInfo',
+    'FramePredictor',
     'InvertedResidual',
     'Layer',
     'MobileNet',
@@ -38,6 +45,8 @@ __all__ = [
     'ShuffleNetV2',
     'SqueezeExcite',
     'Stage',
+    'SteerableFilter',
+    'UntiedConv',
     'batch_norm',
     'condconv_efficientnet',
     'condconv_mobilenetv2',
@@ -45,6 +54,9 @@ __all__ = [
     'count',
     'create_model',
     'decay_mask',
+    'dfn_highway',
+    'dfn_moving_mnist',
+    'dfn_stereo',
     'dyconv_mobilenetv2',
     'dyconv_resnet',
     'dynet_mobilenetv2',
@@ -65,4 +77,6 @@ __all__ = [
     'shufflenetv2',
     'static_conv',
     'static_twin',
+    'steered',
+    'steering_kernel',
 ]

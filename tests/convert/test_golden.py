@@ -23,7 +23,7 @@ def check_outputs(name, mode, dtype):
     if dtype == 'float64':
         assert report.ok, str(report)
         return
-    bounds = {'output/0': golden.bound(mode, 'out')}
+    bounds = {f'output/{i}': golden.bound(mode, name) for i, name in enumerate(golden.outputs)}
     bounds |= {f'state_after/{key}': golden.bound(mode, f'state.{key}') for key in golden.case(mode).state_after}
     for comparison in (*report.outputs, *report.state_after):
         assert comparison.difference <= bounds[comparison.name], str(report)
@@ -36,7 +36,9 @@ def gradients(golden, mode, dtype):
     arguments = {'temperature': case.temperature or 1.0, 'dtype': jnp.dtype(dtype), 'param_dtype': jnp.dtype(dtype)}
     module, variables = from_torch(case.reference, case.state_dict, case.arguments, **arguments)
     inputs = [to_flax(x, layout).astype(dtype) for x, layout in zip(case.inputs, reference.inputs, strict=True)]
-    cotangent = to_flax(golden.cotangent, reference.outputs[0]).astype(dtype)
+    layouts = reference.outputs[: len(golden.outputs)]
+    pairs = zip(golden.cotangents, layouts, strict=True)
+    cotangents = [to_flax(cotangent, layout).astype(dtype) for cotangent, layout in pairs]
     rest = {k: v for k, v in variables.items() if k not in ('params', 'torch_buffers')}
     mutable = ['batch_stats'] if case.train else []
 
@@ -44,8 +46,8 @@ def gradients(golden, mode, dtype):
     def grad(params, inputs):
         def loss(params, inputs):
             call = reference.call(case.train)
-            y, _ = module.apply({**rest, 'params': params}, *inputs, **call, mutable=mutable)
-            return (y * cotangent).sum()
+            outputs, _ = module.apply({**rest, 'params': params}, *inputs, **call, mutable=mutable)
+            return sum((y * c).sum() for y, c in zip(jax.tree.leaves(outputs), cotangents, strict=False))
 
         return jax.grad(loss, argnums=(0, 1))(params, inputs)
 

@@ -20,8 +20,18 @@ class Golden:
             self.meta = json.loads(str(archive['meta']))
         fan, gain = self.meta['fan'], self.meta['gain']
         self.state = {k: fill.tensor(k, tuple(s), fan.get(k), gain.get(k, 1.0)) for k, s in self.meta['state']}
-        self.inputs = {name: fill.array(name, tuple(shape), kind) for name, shape, kind in self.meta['inputs']}
-        self.cotangent = fill.array('cotangent.out', tuple(self.meta['outputs']['out']))
+        self.inputs = {name: self._input(name, tuple(shape), kind) for name, shape, kind in self.meta['inputs']}
+        self.outputs = tuple(self.meta['outputs'])
+        self.cotangents = tuple(fill.array(f'cotangent.{o}', tuple(s)) for o, s in self.meta['outputs'].items())
+
+    def _input(self, name, shape, kind):
+        return self.arrays[f'in.{name}'] if kind == 'stored' else fill.array(name, shape, kind)
+
+    @property
+    def cotangent(self):
+        """That of the only output."""
+        (cotangent,) = self.cotangents
+        return cotangent
 
     def case(self, mode):
         """The reference case of one mode, 'eval' or 'train'."""
@@ -32,14 +42,14 @@ class Golden:
             arguments=self.meta['arguments'],
             state_dict=self.state,
             inputs=tuple(self.inputs.values()),
-            outputs=(self.arrays[f'{prefix}out'],),
+            outputs=tuple(self.arrays[prefix + name] for name in self.outputs),
             temperature=self.meta['temperature'],
             train=mode == 'train',
             state_after=after if mode == 'train' else {},
         )
 
     def gradients(self, mode):
-        """Name of an input or key of the state_dict -> gradient of sum(output * cotangent)."""
+        """Name of an input or key of the state_dict -> gradient of the sum over outputs of sum(output * cotangent)."""
         prefix = f'{_prefix(mode)}grad.'
         return {k.removeprefix(prefix): a for k, a in self.arrays.items() if k.startswith(prefix)}
 
@@ -53,6 +63,6 @@ def _prefix(mode):
 
 
 def names():
-    """Every golden file and its modes."""
+    """Every golden file of a reference, and its modes."""
     files = sorted(path.stem for path in CASES.glob('*.npz'))
-    return [(name, mode) for name in files for mode in Golden(name).meta['modes']]
+    return [(name, mode) for name in files if (meta := Golden(name).meta)['reference'] for mode in meta['modes']]

@@ -1,6 +1,7 @@
 """Every PyTorch module the bridge knows, by its id."""
 
 from flax_dynconv.convert.reference import Reference
+from flax_dynconv.convert.references.dfn import HIGHWAY, MOVING_MNIST, STEERABLE_FILTER, STEREO
 from flax_dynconv.convert.references.dynconv import dynamic_conv
 from flax_dynconv.convert.references.dynconv_resnet import dy_resnet
 from flax_dynconv.convert.references.odconv import ODCONV2D
@@ -55,4 +56,11 @@ NETWORKS: dict[str, Reference] = {
     'torchvision.shufflenet_v2_x1_5': tv_shufflenet_v2(1.5),
     'torchvision.shufflenet_v2_x2_0': tv_shufflenet_v2(2.0),
 }
-REFERENCES: dict[str, Reference] = {**LAYERS, **NETWORKS}
+# Networks that are in no list of models for images.
+FILTER_NETWORKS: dict[str, Reference] = {
+    'dfn.SteerableFilter': STEERABLE_FILTER,
+    'dfn.MovingMNIST': MOVING_MNIST,
+    'dfn.Highway': HIGHWAY,
+    'dfn.Stereo': STEREO,
+}
+REFERENCES: dict[str, Reference] = {**LAYERS, **NETWORKS, **FILTER_NETWORKS}
