@@ -2,6 +2,7 @@
 
 import argparse
 import importlib.util
+import math
 import sys
 from pathlib import Path
 
@@ -29,9 +30,9 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
         help='chosen: only what implementation=None takes, and vmap',
     )
     parser.add_argument('--rounds', metavar='N', type=_positive, default=5, help='least number of turns (default: 5)')
-    parser.add_argument('--seconds', metavar='S', type=float, default=0.5, help='time for a program (default: 0.5)')
+    parser.add_argument('--seconds', metavar='S', type=_seconds, default=0.5, help='time for a program (default: 0.5)')
     parser.add_argument(
-        '--cap', metavar='S', type=float, default=20.0, help='what runs longer is broken off (default: 20)'
+        '--cap', metavar='S', type=_seconds, default=20.0, help='what runs longer is broken off (default: 20)'
     )
     parser.add_argument('--no-vmap', action='store_true', help='leave out vmap, which takes most of the time')
     parser.add_argument('--wait-idle', metavar='S', type=float, default=0.0, help='wait so long for an idle machine')
@@ -51,6 +52,13 @@ def _positive(text):
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f'expected a number >= 1, got {text}')
+    return value
+
+
+def _seconds(text):
+    value = float(text)
+    if not (math.isfinite(value) and value > 0):
+        raise argparse.ArgumentTypeError(f'expected a number of seconds > 0, got {text}')
     return value
 
 

@@ -8,12 +8,13 @@ import numpy as np
 from flax_dynconv.bench import cells, statistics
 from flax_dynconv.bench.program import FORWARD, GRADIENT
 from flax_dynconv.ops.choice import choosing
-from flax_dynconv.ops.choice.work import KINDS
+from flax_dynconv.ops.choice.work import KINDS, LEAST
 
 # How often the weights are adapted to what was predicted before: relative errors become logarithmic ones.
 _ROUNDS = 50
 _SWEEPS = 300
 # How much the constants of before count, against one for every measured time: what hardly any time depends on stays.
+# One that was fitted to nothing counts as the least that is plausible, so that the next fit may raise it again.
 _PRIOR = 0.002
 
 
@@ -28,6 +29,7 @@ class Measured:
     work: dict
     seconds: float
     candidate: bool
+    apart: bool = False
 
 
 def measured(found, platform: str) -> list[Measured]:
@@ -40,12 +42,15 @@ def measured(found, platform: str) -> list[Measured]:
         case = known[name].case(batch)
         candidates = choosing.candidates(case, platform)
         for direction in (FORWARD, GRADIENT):
-            programs = {form: form for form in case.forms} | {facts.get('form'): 'chosen'}
+            programs = {form: form for form in case.forms}
+            if facts.get('backward', facts.get('form')) == facts.get('form'):
+                programs[facts.get('form')] = 'chosen'
             for form in case.forms:
                 row = found.row(name, batch, direction, form) or found.row(name, batch, direction, programs[form]) or {}
                 if 'median' in row and case.declines(form) is None:
                     work = case.work(form)[direction == GRADIENT]
-                    taken.append(Measured(name, batch, direction, form, work, row['median'], form in candidates))
+                    row = name, batch, direction, form, work, row['median'], form in candidates, case.passes_apart
+                    taken.append(Measured(*row))
     return taken
 
 
@@ -65,7 +70,7 @@ def fit(rows: list[Measured], start: dict[str, float]) -> dict[str, float]:
     scale = amounts.max(0)
     known = scale > 0
     amounts = amounts[:, known] / scale[known]
-    before = np.maximum(np.array([start[kind] for kind in KINDS])[known], 1e-15) * scale[known]
+    before = np.array([max(start[kind], LEAST[kind]) for kind in KINDS])[known] * scale[known]
     constants = before
     for _ in range(_ROUNDS):
         predicted = np.maximum(amounts @ constants, 1e-9)
@@ -89,23 +94,37 @@ def _non_negative(matrix, target, start):
 
 
 def regrets(rows: list[Measured], constants: dict[str, float], direction: str = GRADIENT) -> list[tuple]:
-    """(cell, batch, form that is chosen, fastest form, times of the first over the second), the worst first.
+    """(cell, batch, what is chosen, what is fastest, times of the first over the second), the worst first.
 
-    The choice is that by predicted gradients; `direction` says of which times.
+    Where the passes may be those of two forms each is chosen by itself, else one form by its predicted gradient.
+    `direction` says of which times. What is fastest is one form for both passes.
     """
     calls = {}
     for row in rows:
         if row.candidate:
-            calls.setdefault((row.cell, row.batch), {}).setdefault(row.direction, {})[row.form] = row
+            calls.setdefault((row.cell, row.batch), {}).setdefault(row.form, {})[row.direction] = row
     found = []
-    for (cell, batch), by_direction in calls.items():
-        asked, told = by_direction.get(GRADIENT, {}), by_direction.get(direction, {})
-        if not asked or asked.keys() - told.keys():
-            continue
-        choice = min(asked, key=lambda form: predicted(asked[form].work, constants))
-        fastest = min(told, key=lambda form: told[form].seconds)
-        found.append((cell, batch, choice, fastest, told[choice].seconds / told[fastest].seconds))
+    for (cell, batch), forms in calls.items():
+        forms = [told for told in forms.values() if len(told) == 2]
+        if forms:
+            found.append((cell, batch, *_regret(forms, constants, direction)))
     return sorted(found, key=lambda item: -item[-1])
+
+
+def _regret(forms, constants, direction):
+    def prediction(direction):
+        return lambda told: predicted(told[direction].work, constants)
+
+    fastest = min(forms, key=lambda told: told[direction].seconds)[direction]
+    first = last = min(forms, key=prediction(GRADIENT))
+    if first[FORWARD].apart:
+        first = min(forms, key=prediction(FORWARD))
+        last = min(forms, key=lambda told: prediction(GRADIENT)(told) - prediction(FORWARD)(told))
+    if direction == FORWARD:
+        return first[FORWARD].form, fastest.form, first[FORWARD].seconds / fastest.seconds
+    names = ', '.join(dict.fromkeys([first[FORWARD].form, last[FORWARD].form]))
+    seconds = last[GRADIENT].seconds + first[FORWARD].seconds - last[FORWARD].seconds
+    return names, fastest.form, seconds / fastest.seconds
 
 
 def predicted(work, constants) -> float:

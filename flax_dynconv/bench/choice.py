@@ -6,6 +6,7 @@ import jax
 
 from flax_dynconv import ops
 from flax_dynconv.ops._conv_spec import ConvSpec
+from flax_dynconv.ops.choice import measuring
 from flax_dynconv.ops.explain import case_of
 from flax_dynconv.ops.shapes import Workload
 
@@ -33,9 +34,10 @@ def case(workload: Workload, batch: int):
     return case_of(operator(workload), **_arrays(workload, batch), **workload.options)[0]
 
 
-def chosen(workload: Workload, batch: int) -> str:
-    """The form that `implementation=None` takes on this host for `batch` images."""
-    return ops.explain(operator(workload), **_arrays(workload, batch), **workload.options).here
+def chosen(workload: Workload, batch: int) -> tuple[str, str]:
+    """The forms of the forward and the backward pass that `implementation=None` takes on this host."""
+    told = ops.explain(operator(workload), **_arrays(workload, batch), **workload.options)
+    return told.here, told.backward[measuring.platform()]
 
 
 def _arrays(workload, batch):

@@ -6,11 +6,14 @@ import time
 from pathlib import Path
 
 IDLE_LOAD = 0.5
+# Variables that change what is measured.
+FLAGS = ('XLA_FLAGS', 'OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'ONEDNN_MAX_CPU_ISA', 'KMP_BLOCKTIME', 'KMP_AFFINITY')
 
 
 def describe() -> dict:
-    """Processor, cores, memory."""
-    return {'processor': _processor(), 'cores': cores(), 'memory_bytes': memory_bytes(), 'system': platform.system()}
+    """Processor, cores, memory, and what the environment says about threads and compilers."""
+    machine = {'processor': _processor(), 'cores': cores(), 'memory_bytes': memory_bytes()}
+    return machine | {'system': platform.system(), 'environment': {n: os.environ[n] for n in FLAGS if n in os.environ}}
 
 
 def cores() -> int:

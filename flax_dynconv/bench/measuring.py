@@ -17,7 +17,16 @@ TURN = 0.02
 # Measured after all others and not in turns with them: tens of times slower, and it may cost the process its life.
 ALONE = 'reference'
 # Of which the ratios are.
-PRINCIPAL = {'chosen', 'static', 'torch_grouped', 'torch_official', 'torch_unfold', 'torch_static', 'library_twin'}
+PRINCIPAL = {
+    'chosen',
+    'plain',
+    'static',
+    'torch_grouped',
+    'torch_official',
+    'torch_unfold',
+    'torch_static',
+    'library_twin',
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,7 +123,11 @@ def _prepare(program, cell, batch, forms, limits, reason):
         if needed > limits.memory:
             program.outcome = {'left_out': f'needs {needed / 2**30:.0f} GiB'}
             return
-        program.first = worker.ask('run', key=program.key, count=1, settle=0, timeout=limits.cap)['seconds'][0]
+        run = {'key': program.key, 'count': 1, 'settle': 0, 'timeout': limits.cap}
+        program.first = worker.ask('run', **run)['seconds'][0]
+        if program.first < limits.slow:
+            # The first run touches new memory: of the second follows how often the program is run.
+            program.first = worker.ask('run', **run)['seconds'][0]
     except Refused as error:
         program.outcome = {'left_out': str(error)}
     except WorkerDied as error:

@@ -6,7 +6,7 @@ import math
 from flax_dynconv.bench import arrays, choice
 from flax_dynconv.ops.shapes import Workload
 
-CHOSEN, STATIC, UNFOLD = 'chosen', 'static', 'xla_unfold'
+CHOSEN, PLAIN, STATIC, UNFOLD = 'chosen', 'plain', 'static', 'xla_unfold'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,12 +38,14 @@ class OperatorCell:
             kind = 'per_position'
         elif work.operator == 'per_sample_conv' and kind == 'dense':
             kind = 'depthwise' if spec.in_features == 1 else 'instances'
+        form, backward = choice.chosen(work, batch)
         mixed = batch * work.instances * math.prod(spec.kernel_shape) * 4
         return {
             'kind': kind, 'operator': work.operator, 'kernel_size': list(work.kernel_size),
             'num_kernels': work.num_kernels, 'positions': spec.num_positions, 'scales': list(work.scales),
             'operand_bytes': self.operand_bytes(batch), 'mixed_kernel_bytes': mixed,
-            'multiply_adds': work.multiply_adds(batch), 'form': choice.chosen(work, batch),
+            'multiply_adds': work.multiply_adds(batch), 'form': form, 'backward': backward,
+            'x_bytes': 4 * math.prod(self.shapes(batch)['x']),
         }  # fmt: skip
 
     def case(self, batch: int):

@@ -1,5 +1,6 @@
 """The JAX programs of an operator's workload: its forms, the static convolution, the textbook unfold."""
 
+import dataclasses
 import functools
 
 import jax.numpy as jnp
@@ -7,7 +8,7 @@ from jax import lax
 
 from flax_dynconv.bench import choice
 from flax_dynconv.bench.jax_programs import both_directions
-from flax_dynconv.bench.operator_cell import CHOSEN, STATIC, UNFOLD
+from flax_dynconv.bench.operator_cell import CHOSEN, PLAIN, STATIC, UNFOLD
 
 
 def programs(workload, batch, drawn, forms):
@@ -15,11 +16,18 @@ def programs(workload, batch, drawn, forms):
     drawn = {name: jnp.asarray(array) for name, array in drawn.items()}
     cotangent, static_kernel = drawn.pop('cotangent'), drawn.pop('static_kernel')
     spec, names = choice.conv_spec(workload), tuple(drawn)
-    taken = choice.chosen(workload, batch)
-    others = [form for form in choice.forms(workload) if form != taken] if forms == 'all' else ['reference']
+    # A form that is chosen for both passes is measured as the choice.
+    taken, backward = choice.chosen(workload, batch)
+    same = {taken} if taken == backward else set()
+    others = [form for form in choice.forms(workload) if form not in same] if forms == 'all' else ['reference']
     for name, implementation in [(CHOSEN, None), *((form, form) for form in others)]:
         function = functools.partial(call, workload, names, implementation)
         yield from both_directions(name, function, tuple(drawn.values()), cotangent)
+    if workload.scales:
+        plain = dataclasses.replace(workload, scales=())
+        kept = {name: array for name, array in drawn.items() if name not in workload.scales}
+        function = functools.partial(call, plain, tuple(kept), None)
+        yield from both_directions(PLAIN, function, tuple(kept.values()), cotangent)
     yield from both_directions(STATIC, spec.static_conv, (drawn['x'], static_kernel), cotangent)
     if _unfolds(workload, spec):
         function = functools.partial(mixed_and_unfolded, workload, names)

@@ -52,15 +52,6 @@ def to(found, program, direction, facts) -> Ratios:
     return _ratios(pairs)
 
 
-def to_cell(found, direction, pairs) -> Ratios:
-    """The choice of the first over the choice of the second of every pair of facts."""
-    times = []
-    for first, second in pairs:
-        a, b = (own(found, fact['cell'], fact['batch'], direction) for fact in (first, second))
-        times.append((a, b, first))
-    return _ratios(times)
-
-
 def facts_of(found, key, direction, program, facts) -> list:
     """(fact, number) for the compiler's number `key` of a program, where there is one."""
     rows = ((f, found.row(f['cell'], f['batch'], direction, program) or {}) for f in facts)

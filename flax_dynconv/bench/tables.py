@@ -58,6 +58,8 @@ def heading(found) -> str:
         f'load {header["load_before"]} before, {header.get("load_after", "?")} after (with the run itself){others}; '
         f'{header.get("seconds", "?")} s' + ('' if header.get('whole', True) else '; INTERRUPTED'),
     ]
+    if flags := machine.get('environment'):
+        lines.append('environment: ' + ', '.join(f'{name}={value}' for name, value in flags.items()))
     if disturbed:
         lines.append(f'more than {100 * DISTURBED:.0f} % while these were measured: {", ".join(disturbed)}')
     return '\n'.join(lines)
@@ -104,17 +106,28 @@ def table(found, direction, old=None) -> str:
             return found.seconds(cell, batch, direction, program)
 
         own, static, torch = seconds('chosen'), seconds('static'), ratios.peer(found, cell, batch, direction)
-        vmap = own if facts['form'] == 'reference' else seconds('reference')
+        vmap = _ratio(seconds('reference'), own)
+        if vmap and 'at_least' in found.row(cell, batch, direction, 'reference'):
+            vmap = f'> {vmap}'
         torch_static, temp = seconds('torch_static'), row.get('facts', {}).get('temp_bytes')
         rows.append([
-            cell, str(batch), str(facts.get('num_kernels', '')), facts['form'], _ms(row), _spread(row),
-            _ratio(own, static), _ratio(own, torch), _ratio(vmap, own), _ms_of(static), _ms_of(torch),
+            cell, str(batch), str(facts.get('num_kernels', '')), choice_of(facts), _ms(row), _spread(row),
+            _ratio(own, static), _ratio(own, torch), vmap, _ms_of(static), _ms_of(torch),
             _ms_of(torch_static), '' if temp is None else f'{temp / 1e6:.3g}',
             '' if temp is None else f'{temp / facts["operand_bytes"]:.2f}',
             f'{row["facts"]["compile_seconds"]:.2f}' if 'facts' in row else '',
             *([_ratio(own, old.seconds(cell, batch, direction, 'chosen'))] if old else []),
         ])  # fmt: skip
     return _lines(head, rows) if rows else ''
+
+
+def choice_of(facts) -> str:
+    """The form that is chosen, or those of the forward and the backward pass.
+
+    >>> choice_of({'form': 'loop', 'backward': 'blocks'})
+    'loop, blocks'
+    """
+    return ', '.join(dict.fromkeys([facts['form'], facts.get('backward', facts['form'])]))
 
 
 def _ms_of(seconds):
@@ -131,7 +144,7 @@ def forms(found, direction) -> str:
         times = [_ms(found.row(cell, batch, direction, name)) for name in names]
         if any(times):
             rows.append(
-                [cell, str(batch), f'{facts["form"]}: {_ms(found.row(cell, batch, direction, "chosen"))}', *times]
+                [cell, str(batch), f'{choice_of(facts)}: {_ms(found.row(cell, batch, direction, "chosen"))}', *times]
             )
     shown = ['vmap' if name == 'reference' else name for name in names]
     return _lines(['cell', 'B', 'choice', *shown], rows) if rows else ''

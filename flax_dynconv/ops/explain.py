@@ -24,10 +24,11 @@ _PREPARE = {
 class Explanation:
     """What `explain` tells; `str` of it is a table. The platform 'default' is any but CPU and TPU, thus a GPU.
 
-    operator: its name. chosen: form by platform. reasons: a sentence by platform. forward, gradient: milliseconds by
-    platform and form, of the forward pass and of it with the gradients of all operands: measured where the file of an
-    `Autotune` has them (gradient only), else predicted. declines: the reason by form, for those that cannot do the
-    case. here: the form on the default backend of this process.
+    operator: its name. chosen: form by platform, of the forward pass. backward: that of the gradients, another one at
+    most on CPU. reasons: a sentence by platform. forward, gradient: milliseconds by platform and form, of the forward
+    pass and of it with the gradients of all operands: measured where the file of an `Autotune` has them (gradient
+    only), else predicted. declines: the reason by form, for those that cannot do the case. here: the form of the
+    forward pass on the default backend of this process.
     """
 
     operator: str
@@ -36,6 +37,7 @@ class Explanation:
     forward: Mapping[str, Mapping[str, float]]
     gradient: Mapping[str, Mapping[str, float]]
     declines: Mapping[str, str]
+    backward: Mapping[str, str]
 
     @property
     def here(self) -> str:
@@ -44,7 +46,9 @@ class Explanation:
 
     def __str__(self):
         lines = [self.operator]
-        lines += [f'  {p}: {self.chosen[p]}: {self.reasons[p]}' for p in self.chosen]
+        for platform, form in self.chosen.items():
+            other = '' if self.backward[platform] == form else f', gradients by {self.backward[platform]}'
+            lines.append(f'  {platform}: {form}{other}: {self.reasons[platform]}')
         head = [f'{p} {direction}' for p in self.chosen for direction in ('forward', 'gradient')]
         rows = [['predicted ms', *head]]
         for form in self.forward[PLATFORMS[0]]:
@@ -89,14 +93,19 @@ def explain(operator: Callable, *args, **kwargs) -> Explanation:
         {p: {form: 1e3 * choosing.seconds(case.work(form)[i], p) for form in able} for p in PLATFORMS} for i in (0, 1)
     )
     if isinstance(implementation, str):
-        chosen = dict.fromkeys(PLATFORMS, implementation)
-        return Explanation(
-            case.operator, chosen, dict.fromkeys(PLATFORMS, 'asked for by name'), forward, gradient, declines
-        )
-    chosen, reasons = choosing.chosen(case), {p: _reason(case, p, gradient[p]) for p in PLATFORMS}
+        chosen, reasons = dict.fromkeys(PLATFORMS, implementation), dict.fromkeys(PLATFORMS, 'asked for by name')
+        return Explanation(case.operator, chosen, reasons, forward, gradient, declines, chosen)
+    chosen, backward = passes_of(case)
+    reasons = {p: _reason(case, p, gradient[p], backward[p] != chosen[p]) for p in PLATFORMS}
     if isinstance(implementation, Autotune):
-        _tell_measured(case, implementation, chosen, reasons, gradient)
-    return Explanation(case.operator, chosen, reasons, forward, gradient, declines)
+        _tell_measured(case, implementation, chosen, backward, reasons, gradient)
+    return Explanation(case.operator, chosen, reasons, forward, gradient, declines, backward)
+
+
+def passes_of(case):
+    """The forms of the forward and of the backward pass, by platform."""
+    passes = ('forward', 'backward') if case.passes_apart else ('both', 'both')
+    return tuple(choosing.chosen(case, passes=each) for each in passes)
 
 
 def case_of(operator: Callable, *args, **kwargs):
@@ -109,18 +118,20 @@ def case_of(operator: Callable, *args, **kwargs):
     return _PREPARE[operator](**bound.arguments).case, bound.arguments['implementation']
 
 
-def _reason(case, platform, milliseconds):
+def _reason(case, platform, milliseconds, apart):
     names = sorted(choosing.candidates(case, platform), key=milliseconds.get)
     avoided = [f'{n} is not taken ({why})' for n in case.forms if (why := choosing.avoided(case, n, platform))]
     if len(names) == 1:
         told = 'the only candidate'
+    elif apart:
+        told = f'the least predicted time of each pass; of both by one form it would be {names[0]}'
     else:
         told = f'the least predicted time with its gradient, then {names[1]}'
         told += f' with {milliseconds[names[1]] / max(milliseconds[names[0]], 1e-12):.2f} times as much'
     return '; '.join([told, *avoided])
 
 
-def _tell_measured(case, autotune, chosen, reasons, gradient):
+def _tell_measured(case, autotune, chosen, backward, reasons, gradient):
     """Replace what the file of measurements knows."""
     platform = measuring.platform()
     names = choosing.candidates(case, platform)
@@ -130,6 +141,6 @@ def _tell_measured(case, autotune, chosen, reasons, gradient):
     if entry is None:
         reasons[platform] += f'; a call measures it first, for {autotune.path}'
         return
-    chosen[platform] = min(entry, key=entry.get)
+    chosen[platform] = backward[platform] = min(entry, key=entry.get)
     reasons[platform] = f'the least time with its gradient in {autotune.path}, where candidates are measured'
     gradient[platform] |= {form: 1e3 * seconds for form, seconds in entry.items()}

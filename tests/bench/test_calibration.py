@@ -10,8 +10,8 @@ from flax_dynconv.ops.choice import choosing
 from flax_dynconv.ops.choice.work import KINDS
 
 
-def row(form, seconds, work, cell='cell', direction='gradient', candidate=True):
-    return Measured(cell, 8, direction, form, work, seconds, candidate)
+def row(form, seconds, work, cell='cell', direction='gradient', candidate=True, apart=False):
+    return Measured(cell, 8, direction, form, work, seconds, candidate, apart)
 
 
 def test_constants_are_found_again():
@@ -45,6 +45,25 @@ def test_regret_is_that_of_the_predicted_gradient_among_candidates():
     ]
     assert calibration.regrets(rows, constants) == [('cell', 8, 'loop', 'blocks', 2.0)]
     assert calibration.regrets(rows, constants, 'forward') == [('cell', 8, 'loop', 'loop', 1.0)]
+
+
+def test_regret_of_two_passes_is_that_of_each_by_itself():
+    constants = dict.fromkeys(KINDS, 1.0)
+    told = {'loop': (1, 1.0, 9, 9.0), 'blocks': (3, 2.0, 6, 5.0), 'patches': (2, 0.5, 7, 9.0)}
+    rows = []
+    for form, (forward, seconds, both, together) in told.items():
+        rows.append(row(form, seconds, {'conv': forward}, direction='forward', apart=True))
+        rows.append(row(form, together, {'conv': both}, apart=True))
+    # Forward loop (1.0) where patches (0.5) is faster; backward blocks (3.0), which is the fastest.
+    assert calibration.regrets(rows, constants, 'forward') == [('cell', 8, 'loop', 'patches', 2.0)]
+    assert calibration.regrets(rows, constants) == [('cell', 8, 'loop, blocks', 'blocks', 4.0 / 5.0)]
+
+
+def test_a_constant_that_was_fitted_to_nothing_rises_again():
+    rows = [row('loop', 1e-5 * n + 1e-12 * 1e6, {'steps': n, 'conv': 1e6}, cell=str(n)) for n in (10, 100, 1000)]
+    # Ten times what it begins with: what is left of that is the prior's, of three times alone.
+    fitted = calibration.fit(rows, dict.fromkeys(KINDS, 1e-12) | {'steps': 0.0})
+    assert fitted['steps'] == pytest.approx(1e-5, rel=0.1)
 
 
 def test_the_file_of_constants_and_the_report_of_a_run():

@@ -47,15 +47,17 @@ def test_the_worst_cell():
     found = add(results(), 'a', 8, chosen=1.0, static=1.0)
     add(found, 'b', 8, chosen=1.71, static=1.0)
     mark = next(m for m in marks.marks(found) if 'no cell above 1.7' in m.goal)
-    assert (mark.verdict, mark.figure) == ('short', 'b B=8 1.71')
+    assert (mark.verdict, mark.figure) == ('short', 'b B=8 1.71; 1 of 2 parts not measured')
 
 
 def test_vmap_counts_3x3_and_a_run_that_was_broken_off_at_its_time():
     part = '3x3 >= 15 times faster than vmap'
     found = add(results(), 'a', 8, chosen=1.0, reference=15.0)
     add(found, 'b', 8, facts={'kernel_size': [1, 1]}, chosen=1.0, reference=2.0)
+    add(found, 'a', 32, chosen=1.0, reference={'at_least': 15.0})
     assert verdicts(found, part) == {'pass'}
-    assert verdicts(add(found, 'a', 32, chosen=1.0, reference={'at_least': 14.0}), part) == {'short'}
+    add(found, 'c', 32, chosen=1.0, reference={'at_least': 14.0})
+    assert verdicts(found, part) == {'short'}
 
 
 @pytest.mark.parametrize('outcome', [{'at_least': 1.0}, {'left_out': 'ValueError: no'}])
@@ -75,26 +77,38 @@ def test_the_fastest_of_pytorchs_forms_is_the_peer():
     assert verdicts(found, 'gradient: geometric mean <= 0.9 of PyTorch') == {'short'}
 
 
-def test_odconv_over_the_plain_mixture_of_its_shape():
+def test_odconv_over_the_plain_mixture_of_its_arrays():
+    scales = {'scales': ['input_scale', 'output_scale', 'tap_scale']}
     for own, expected in ((1.15, 'pass'), (1.2, 'short')):
-        found = add(results(), 'resnet18_7x7', 8, chosen=1.0)
-        add(found, 'odconv4x_7x7', 8, chosen=own)
-        add(found, 'odconv4x_14x14', 8, chosen=50.0)
+        found = add(results(), 'odconv4x_7x7', 8, facts=scales, chosen=own, plain=1.0)
+        add(found, 'odconv4x_7x7', 8, direction='forward', chosen=1.0, plain=1.0)
+        add(found, 'odconv4x_14x14', 8, facts=scales, chosen=0.1, plain=1.0)
+        add(found, 'resnet18_7x7', 8, chosen=50.0)
         assert verdicts(found, 'plain mixture, forward and gradient') == {expected}
+
+
+def test_a_mark_of_which_a_part_was_not_measured_does_not_pass():
+    found = add(results(), 'a', 8, chosen=0.1, static=1.0)
+    (mark,) = (m for m in marks.marks(found) if 'gradient: geometric mean <= 1.15 of static' in m.goal)
+    assert (mark.verdict, mark.figure) == ('not measured', 'B=8 (1 cells) 0.10; 1 of 2 parts not measured')
+    found = add(found, 'b', 8, chosen=100.0, static=1.0)
+    assert verdicts(found, 'gradient: geometric mean <= 1.15 of static') == {'short'}
 
 
 def test_per_pixel_every_cell_both_directions():
     times = {'chosen': 1.0, 'torch_unfold': 1.5, 'xla_unfold': 5.0}
-    found = add(results(), 'a', 1, 'per_position', 'forward', temp=200, **times)
+    facts = {'x_bytes': 100, 'operand_bytes': 150}
+    found = add(results(), 'a', 1, 'per_position', 'forward', temp=200, facts=facts, **times)
     add(found, 'a', 1, 'per_position', 'gradient', temp=200, **times)
     title = 'kernels per position: '
     assert verdicts(found, title) == {'pass'}
-    add(found, 'b', 32, 'depthwise', 'gradient', temp=201, chosen=1.0, torch_grouped=1.0, xla_unfold=4.9)
+    add(found, 'b', 32, 'depthwise', 'gradient', temp=201, facts=facts, chosen=1.0, torch_grouped=1.0, xla_unfold=4.9)
     assert verdicts(found, title) == {'short'}
 
 
 def test_head():
     found = add(results(), 'condinst_head', 1, 'head', 'forward', chosen=0.010, torch_grouped=0.011)
+    add(found, 'condinst_head', 1, 'head', 'gradient', chosen=0.010, torch_grouped=0.011)
     assert verdicts(found, 'CondInst head') == {'pass'}
     found = add(results(), 'condinst_head', 1, 'head', 'forward', chosen=0.011, torch_grouped=0.011)
     assert verdicts(found, 'CondInst head') == {'short'}

@@ -53,7 +53,8 @@ def measured(*workers, **more):
 def test_both_processes_work_in_turns():
     log = []
     rows = measured(Pretender('jax', log, chosen=0.1, static=0.1), Pretender('torch', log, torch_grouped=0.1))
-    assert log[3:] == ['chosen', 'static', 'torch_grouped'] * 3
+    # Two runs of each to see how long it takes; then turns.
+    assert log[6:] == ['chosen', 'static', 'torch_grouped'] * 3
     assert rows['chosen']['median'] == 0.1
     assert rows['torch_grouped']['samples'] == 3
 
@@ -69,7 +70,7 @@ def test_short_programs_run_several_times_in_a_turn_and_long_ones_rarely():
 def test_vmap_runs_after_all_others():
     log = []
     measured(Pretender('jax', log, reference=0.5, chosen=0.1), Pretender('torch', log, torch_grouped=0.1))
-    assert log.index('reference') == len(log) - 1
+    assert log[-2:] == ['reference'] * 2 and log.count('reference') == 2
 
 
 def test_what_is_left_out_says_why():

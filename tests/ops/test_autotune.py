@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 
 import jax
 import jax.numpy as jnp
@@ -154,6 +155,14 @@ def test_entries_of_others_are_kept(path):
     tuning_file.add(str(path), 'one', {'loop': 3.0})
     assert tuning_file.read(str(path)) == {'one': {'loop': 3.0}, 'two': {'patches': 2.0}}
     assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.skipif(os.name != 'posix', reason='permissions of POSIX')
+def test_others_may_read_the_file_as_any_new_file(path):
+    tuning_file.add(str(path), 'one', {'loop': 1.0})
+    usual = path.with_name('usual')
+    usual.touch()
+    assert path.stat().st_mode == usual.stat().st_mode
 
 
 @pytest.mark.parametrize(

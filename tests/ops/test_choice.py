@@ -29,13 +29,42 @@ every_cell = pytest.mark.parametrize(('name', 'batch'), CELLS)
 
 @every_cell
 def test_every_workload_has_a_choice_that_can_do_it(name, batch):
-    chosen = choosing.chosen(case(name, batch))
-    assert set(chosen) == set(PLATFORMS)
-    for platform, form in chosen.items():
-        assert form in choosing.candidates(case(name, batch), platform)
-        assert case(name, batch).declines(form) is None
-    assert chosen == choosing.chosen(case(name, batch))
-    assert choosing.forms(case(name, batch), None)[-1][0] == 'default'
+    for passes in choosing.PASSES:
+        chosen = choosing.chosen(case(name, batch), passes=passes)
+        assert set(chosen) == set(PLATFORMS)
+        for platform, form in chosen.items():
+            assert form in choosing.candidates(case(name, batch), platform)
+            assert case(name, batch).declines(form) is None
+        assert chosen == choosing.chosen(case(name, batch), passes=passes)
+        assert choosing.forms(case(name, batch), None, passes)[-1][0] == 'default'
+
+
+@pytest.mark.parametrize(('forward', 'backward'), [('columns', 'blocks'), ('loop', 'patches'), ('blocks', 'loop')])
+def test_the_passes_may_be_those_of_two_forms(forward, backward, monkeypatch):
+    names = {'forward': forward, 'backward': backward}
+    monkeypatch.setattr(choosing, 'chosen', lambda case, autotune, passes: dict.fromkeys(PLATFORMS, names[passes]))
+    keys = jax.random.split(jax.random.key(0), 4)
+    shapes = (3, 6, 5, 4), (2, 3, 3, 4, 6), (3, 2), (3, 3, 3)
+    *operands, tap_scale = (jax.random.normal(key, shape) for key, shape in zip(keys, shapes, strict=True))
+
+    def results(implementation):
+        def function(*operands):
+            y = ops.mixture_conv(*operands[:3], tap_scale=operands[3], implementation=implementation)
+            return (y**2).sum(), y
+
+        return jax.value_and_grad(function, argnums=range(4), has_aux=True)
+
+    (_, y), gradients = results(None)(*operands, tap_scale)
+    (_, expected), expected_gradients = results('reference')(*operands, tap_scale)
+    assert_close(y, expected)
+    for found, wanted in zip(gradients, expected_gradients, strict=True):
+        assert_close(found, wanted)
+
+
+def test_a_single_pass_counts_on_cpu_alone():
+    for name, batch in CELLS:
+        both, *each = (choosing.chosen(case(name, batch), passes=p) for p in ('both', 'forward', 'backward'))
+        assert all({**found, 'cpu': None} == {**both, 'cpu': None} for found in each)
 
 
 @every_cell

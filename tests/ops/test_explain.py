@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import pytest
 
 from flax_dynconv import ops
+from flax_dynconv.ops.choice import choosing
 from tests.ops.operators import every_operator
 
 X, KERNELS, WEIGHTS = (8, 14, 14, 16), (4, 3, 3, 16, 16), (8, 4)
@@ -59,9 +60,25 @@ def test_the_table_has_every_form_and_reason():
     for form in ('patches', 'loop', 'features_in', 'reference'):
         assert re.search(rf'^ +{form}( +[\d.e+-]+){{6}}$', text, re.MULTILINE), form
     assert 'features_out declines: features_out cannot apply tap_scale' in text
-    assert f'cpu: {told.chosen["cpu"]}: the least predicted time' in text
-    chosen, gradient = told.chosen['cpu'], told.gradient['cpu']
-    assert gradient[chosen] == min(gradient[form] for form in ('patches', 'loop', 'blocks', 'features_in'))
+    assert re.search(f'cpu: {told.chosen["cpu"]}(, gradients by [a-z]+)?: the least predicted time', text)
+    candidates = ('patches', 'loop', 'blocks', 'columns')
+    forward, gradient = told.forward['cpu'], told.gradient['cpu']
+    assert forward[told.chosen['cpu']] == min(forward[form] for form in candidates)
+    backward = {form: gradient[form] - forward[form] for form in candidates}
+    assert backward[told.backward['cpu']] == pytest.approx(min(backward.values()))
+
+
+def test_forms_of_two_passes_are_both_named(monkeypatch):
+    names = {'forward': 'loop', 'backward': 'blocks'}
+    chosen = choosing.chosen
+
+    def apart(case, autotune=None, passes='both'):
+        return chosen(case, autotune, passes) | ({'cpu': names[passes]} if passes in names else {})
+
+    monkeypatch.setattr(choosing, 'chosen', apart)
+    told = mixture()
+    assert (told.chosen['cpu'], told.backward['cpu']) == ('loop', 'blocks')
+    assert '  cpu: loop, gradients by blocks: the least predicted time of each pass' in str(told)
 
 
 def test_a_name_is_taken_at_its_word():

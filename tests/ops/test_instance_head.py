@@ -289,6 +289,16 @@ def test_split_parameters_refuses():
     for channels in ((10,), (10, 0), (10, 8.0)):
         with pytest.raises(ValueError, match=r'^channels: expected at least two ints >= 1, got \(10'):
             ops.split_parameters(jnp.ones(169), channels)
+    with pytest.raises(ValueError, match=r'^channels: expected at least two ints >= 1, got 8'):
+        ops.split_parameters(jnp.ones(169), 8)
+
+
+@pytest.mark.parametrize('layers', [None, jnp.ones((2, 3, 5, 4))])
+def test_layers_must_be_a_list(layers):
+    with pytest.raises(TypeError, match=r'^weights: expected a list of arrays, one per layer, got '):
+        ops.instance_head(jnp.ones((2, 4, 5, 3)), layers, [jnp.ones((2, 3, 4))])
+    with pytest.raises(TypeError, match=r'^biases: expected a list of arrays, one per layer, got '):
+        ops.instance_head(jnp.ones((2, 4, 5, 3)), [jnp.ones((2, 3, 3, 4))], layers)
 
 
 def call(features=(2, 4, 5, 3), weights=((2, 3, 5, 4), (2, 3, 4, 1)), biases=((2, 3, 4), (2, 3, 1)), **options):

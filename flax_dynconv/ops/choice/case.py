@@ -20,6 +20,8 @@ class Case:
 
     operator: ClassVar[str] = ''
     forms: ClassVar[Mapping[str, object]] = {}
+    # Whether the forward and the backward pass may be those of two forms.
+    passes_apart: ClassVar[bool] = False
 
     @property
     def known(self) -> bool:

@@ -1,4 +1,7 @@
-"""The file of measured forms: read whole, replaced whole, so that several processes may write it."""
+"""The file of measured forms: read whole, replaced whole, so that several processes may write it.
+
+Of two that write at the same moment the entry of one may be lost; it is then measured again.
+"""
 
 import json
 import os
@@ -44,6 +47,10 @@ def add(path: str, key: str, entry: dict[str, float]) -> None:
             'w', dir=Path(path).absolute().parent, prefix='.tuning-', suffix='.json', delete=False
         ) as file:
             temporary = file.name
+            # A temporary file is its owner's alone: the other users of the folder shall read the result.
+            umask = os.umask(0)
+            os.umask(umask)
+            os.fchmod(file.fileno(), 0o666 & ~umask)
             json.dump({'version': VERSION, 'seconds': dict(sorted(entries.items()))}, file, indent=1)
         os.replace(temporary, path)
     except OSError as error:

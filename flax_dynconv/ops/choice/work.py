@@ -33,8 +33,16 @@ KINDS = (
     'network', 'mixing', 'bank', 'kernels', 'patches', 'deposit', 'columns', 'elements', 'fresh', 'steps', 'call',
 )  # fmt: skip
 
+# Seconds of a unit that no machine is far below: where a fit begins that has nothing better to begin with.
+_COUNTED, _BYTES = {'steps', 'call'}, {'bank', 'kernels', 'patches', 'deposit', 'columns', 'elements', 'fresh'}
+LEAST = {kind: 1e-6 if kind in _COUNTED else 1e-11 if kind in _BYTES else 1e-12 for kind in KINDS}
+
 # Temporaries up to here are in memory that the process already has.
 KEPT_BYTES = 32 * 2**20
+# Arrays up to here stay in the cache while a loop reads them again and again.
+CACHED_BYTES = 12 * 2**20
+# The cache that all cores share.
+SHARED_BYTES = 24 * 2**20
 _TEMPORARIES = 'temporaries'
 # Matrix products with fewer rows or columns leave most of a vector register empty.
 NARROW = 16

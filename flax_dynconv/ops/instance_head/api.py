@@ -58,7 +58,7 @@ def instance_head(
     differentiable (which does keep activations). Forward mode needs `implementation='reference'`.
 
     Raises:
-      TypeError: an operand is not floating.
+      TypeError: an operand is not floating, or weights or biases are no list.
       ValueError: shapes do not fit, scales without locations or the other way round, or an unknown implementation.
 
     Example:
@@ -72,7 +72,7 @@ def instance_head(
     Reference: the mask head of CondInst (arXiv:2003.05664), `mask_heads_forward_with_coords` of AdelaiDet, which runs
     one convolution with a group per instance.
     """
-    weights, biases = tuple(weights), tuple(biases)
+    weights, biases = _layers('weights', weights), _layers('biases', biases)
     case, _, out_dtype = prepare(
         features, weights, biases, locations, scales, stride, precision, preferred_element_type, implementation
     )
@@ -92,7 +92,7 @@ def prepare(
     check_rank('features', features, (4,), '(B, H, W, Cm)')
     if not is_int(stride) or stride < 1:
         raise ValueError(f'stride: expected an int >= 1, got {stride!r}')
-    weights, biases = tuple(weights), tuple(biases)
+    weights, biases = _layers('weights', weights), _layers('biases', biases)
     _check_network(features, weights, biases, locations is not None)
     _check_coordinates(weights[0].shape[:2], locations, scales)
     batch, height, width, _ = features.shape
@@ -111,6 +111,13 @@ def _run(forms, spec, out_dtype, layers, features, locations, scales, *network):
     named = forms == (('default', reference),)
     logits = reference.apply(spec, operands) if named else head(forms, spec, operands)
     return logits.astype(out_dtype).reshape(*logits.shape[:2], spec.height, spec.width)
+
+
+def _layers(name, arrays):
+    """One array per layer."""
+    if not isinstance(arrays, list | tuple):
+        raise TypeError(f'{name}: expected a list of arrays, one per layer, got {type(arrays).__name__}')
+    return tuple(arrays)
 
 
 def _check_network(features, weights, biases, with_coordinates):

@@ -39,8 +39,8 @@ def split_parameters(
     Reference: CondInst (arXiv:2003.05664), `parse_dynamic_params` of AdelaiDet.
     """
     check_floating('vector', vector)
-    if len(channels) < 2 or not all(is_int(c) and c > 0 for c in channels):
-        raise ValueError(f'channels: expected at least two ints >= 1, got {tuple(channels)}')
+    if not isinstance(channels, Sequence) or len(channels) < 2 or not all(is_int(c) and c > 0 for c in channels):
+        raise ValueError(f'channels: expected at least two ints >= 1, got {channels!r}')
     layers = list(itertools.pairwise(channels))
     shapes = [(o, i) for i, o in layers] + [(o,) for _, o in layers]
     sizes = [math.prod(shape) for shape in shapes]

@@ -10,8 +10,11 @@ from flax_dynconv.ops._dispatch import by_platform
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
 def mixture(forms, spec, out_dtype, operands):
-    """The form for the platform at lowering: forms is ((platform, form), ..), operands (x, bank, weights, taps)."""
-    return by_platform({p: functools.partial(_apply, form, spec, out_dtype) for p, form in forms}, operands)
+    """The form for the platform at lowering; operands = (x, bank, weights, taps).
+
+    forms: ((platform, form), ..) of the forward pass, and of the backward pass.
+    """
+    return by_platform({p: functools.partial(_apply, form, spec, out_dtype) for p, form in forms[0]}, operands)
 
 
 def _apply(form, spec, out_dtype, operands):
@@ -31,7 +34,7 @@ def _backward(forms, spec, out_dtype, operands, g):
     # Tied to the cotangent: otherwise the compiler would find the kernels already mixed in the forward pass, and keep
     # those of all layers until here.
     operands, g = lax.optimization_barrier((operands, g))
-    branches = {p: functools.partial(_pull_back, form, spec, out_dtype) for p, form in forms}
+    branches = {p: functools.partial(_pull_back, form, spec, out_dtype) for p, form in forms[1]}
     return (by_platform(branches, operands, g),)
 
 

@@ -77,7 +77,7 @@ def mixture_conv(
     x, spec = filling.around(x), case.spec
     if is_empty(case):
         return jnp.zeros((x.shape[0], *spec.out_spatial, spec.out_features), out_dtype)
-    forms = choosing.forms(case, implementation)
+    forms = tuple(choosing.forms(case, implementation, passes) for passes in ('forward', 'backward'))
 
     def run(x, weights, input_scale, output_scale, tap_scale, kernels):
         if input_scale is not None:

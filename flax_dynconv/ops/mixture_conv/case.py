@@ -32,6 +32,7 @@ class MixtureCase(Case):
 
     operator: ClassVar[str] = 'mixture_conv'
     forms: ClassVar[dict] = IMPLEMENTATIONS
+    passes_apart: ClassVar[bool] = True
 
     def declines(self, form: str) -> str | None:
         """As `Case.declines`."""

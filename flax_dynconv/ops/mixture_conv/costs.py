@@ -1,8 +1,9 @@
 """The work of every form of `mixture_conv`, (forward, forward with gradients); scales of channels cost all alike."""
 
 from flax_dynconv.ops.choice import work as of
-from flax_dynconv.ops.choice.work import add, weighted
+from flax_dynconv.ops.choice.work import CACHED_BYTES, SHARED_BYTES, add, weighted
 from flax_dynconv.ops.mixture_conv._kernel_blocks import KernelBlocks
+from flax_dynconv.ops.mixture_conv._sample_chunks import chunk_size
 from flax_dynconv.ops.per_sample_conv import _rows
 from flax_dynconv.ops.per_sample_conv import costs as per_sample
 
@@ -48,13 +49,28 @@ def _blocks(case):
     spec, samples = case.spec, case.samples
     steps = spec.num_taps * KernelBlocks.of(spec, samples, case.dtype).parts
     mixing = 2 * samples * case.num_kernels * of.weights(spec)
-    columns = 4 * of.patches(spec, samples)
+    # Strided slices are gathered element by element of a position.
+    columns = 4 * of.patches(spec, samples) * (1 if spec.unit_strides else 2)
     y, x = 4 * of.outputs(spec, samples) * steps, 4 * of.inputs(spec, samples) * spec.num_taps
     bank = 4 * case.num_kernels * of.weights(spec)
     one = of.products(spec, samples)
-    forward = add(one, {'mixing': mixing, 'columns': columns + y, 'bank': bank, 'steps': steps, 'call': 1})
-    more = {'mixing': 3 * mixing, 'columns': columns + x + y, 'bank': 3 * bank, 'steps': 2 * steps}
+    # Of arrays that do not fit the cache together every step reads from memory, which takes about twice as long.
+    whole = 4 * (of.inputs(spec, samples) + of.outputs(spec, samples))
+    slower = 2 if whole > SHARED_BYTES else 1
+    moved = slower * (columns + y)
+    forward = add(one, {'mixing': mixing, 'columns': moved, 'bank': bank, 'steps': steps, 'call': 1})
+    # The gradient of the bank is added up chunk by chunk of samples.
+    chunks = _chunks(case)
+    slower = 2 if 2 * whole / chunks > SHARED_BYTES else 1
+    moved = slower * (columns + x + y)
+    more = {'mixing': 3 * mixing, 'columns': moved, 'bank': 3 * chunks * bank, 'steps': 2 * chunks * steps}
     return forward, add(forward, weighted([(2, one)]), more)
+
+
+def _chunks(case):
+    """Chunks of samples of a backward pass."""
+    bank = 4 * case.num_kernels * of.weights(case.spec)
+    return case.samples // max(1, chunk_size(case.samples, bank)) or 1
 
 
 def _columns(case):
@@ -75,7 +91,9 @@ def _loop(case):
     """Sample by sample forward; backward in rows, else as blocks, else as patches."""
     spec, samples, size = case.spec, case.samples, of.weights(case.spec)
     forward, _ = per_sample.one_by_one(spec, samples, case.itemsize)
-    mixing = {'mixing': 2 * samples * case.num_kernels * size, 'bank': 4 * samples * case.num_kernels * size}
+    bank = 4 * case.num_kernels * size
+    # A bank that stays in cache is read from memory once, not for every sample.
+    mixing = {'mixing': 2 * samples * case.num_kernels * size, 'bank': bank if bank <= CACHED_BYTES else samples * bank}
     forward = add(forward, mixing)
     if _rows.suits(spec, samples, case.dtype):
         return forward, add(forward, per_sample.in_rows(spec, samples), _mixing(case)[1])

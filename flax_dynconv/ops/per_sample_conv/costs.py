@@ -42,7 +42,11 @@ def backward_one_by_one(spec, samples, itemsize):
         return in_rows(spec, samples)
     copied = 0 if spec.pointwise else patches(spec, samples) * itemsize
     over_patches = add(products(spec, samples), {'patches': copied}, temporaries(copied))
-    if spec.groups == 1 and spec.unit_strides:
+    if spec.groups > 1:
+        # Operands and result of both products are rearranged group by group.
+        moved = 4 * itemsize * (patches(spec, samples) + outputs(spec, samples))
+        return add(over_patches, products(spec, samples), {'deposit': copied, 'elements': moved})
+    if spec.unit_strides:
         kind = 'sample_conv' if spec.num_taps > 1 else 'sample_pointwise'
         return add(over_patches, {kind: flops(spec, samples), 'steps': samples})
     return add(over_patches, products(spec, samples), {'deposit': copied})
