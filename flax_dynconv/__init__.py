@@ -7,6 +7,7 @@ from flax_dynconv.convert import from_torch, load_pretrained, save_reference_cas
 
 # Layers
 from flax_dynconv.layers import (
+    DCM,
     BatchNorm,
     CondConv,
     CondConvRouting,
@@ -26,6 +27,7 @@ from flax_dynconv.layers import (
 from flax_dynconv.models import (
     FRAME_PREDICTORS,
     MODELS,
+    SEGMENTERS,
     FramePredictor,
     SteerableFilter,
     count,
@@ -44,8 +46,10 @@ from flax_dynconv.ops import mixture_conv, per_position_conv, per_sample_conv
 __version__ = '0.1.0'
 
 __all__ = [
+    'DCM',
     'FRAME_PREDICTORS',
     'MODELS',
+    'SEGMENTERS',
     'BatchNorm',
     'CondConv',
     'CondConvRouting',

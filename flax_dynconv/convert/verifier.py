@@ -94,7 +94,7 @@ def _verify(case, tolerance, dtype):
             compare(f'output/{i}', to_channels_first(a, layout), b, tolerance)
             for i, (a, b, layout) in enumerate(zip(outputs[: len(layouts)], case.outputs, layouts, strict=True))
         ),
-        state_after=_compare_state(case, reference.rules(arguments), variables | updated, tolerance),
+        state_after=_compare_state(case, reference.rules(arguments), variables, updated, tolerance),
         activations=_compare_activations(case, found, recorded, tolerance),
         skipped=tuple(name for name, target in found.items() if target is None or target[0] not in recorded),
     )
@@ -119,14 +119,13 @@ def _check_arrays(case):
             raise CaseError(f'output/{i}: shape {y.shape} has no elements, nothing can be compared')
 
 
-def _compare_state(case, rules, variables, tolerance):
-    """Buffers after the call; every counter of batches went up by one if it was a training-mode call."""
+def _compare_state(case, rules, before, updated, tolerance):
+    """Buffers after the call; the counter of batches went up by one in each norm that a training-mode call ran."""
     if not case.state_after:
         return ()
-    counted = {**variables}
-    if case.train and BUFFERS in counted:
-        counted[BUFFERS] = jax.tree.map(lambda n: n + 1, counted[BUFFERS])
-    leaves, table = flatten(counted), RuleTable(rules)
+    old, leaves, table = flatten(before), flatten(before | updated), RuleTable(rules)
+    for path in [path for path in leaves if case.train and path.startswith(f'{BUFFERS}/')]:
+        leaves[path] = leaves[path] + _ran(path, old, leaves)
     found = {key: table.to_flax(key) for key in case.state_after}
     unknown = [key for key, target in found.items() if target is None or target[0] not in leaves]
     if unknown:
@@ -135,6 +134,13 @@ def _compare_state(case, rules, variables, tolerance):
         compare(f'state_after/{key}', transform.to_torch(np.asarray(leaves[path])), case.state_after[key], tolerance)
         for key, (path, transform) in found.items()
     )
+
+
+def _ran(counter, before, after):
+    """Whether the norm of a counter saw the batch: a head that only a loss calls does not."""
+    norm = counter.removeprefix(f'{BUFFERS}/').rpartition('/')[0]
+    statistics = [f'batch_stats/{norm}/{name}' for name in ('mean', 'var')]
+    return any(not np.array_equal(before[path], after[path]) for path in statistics)
 
 
 def _compare_activations(case, found, recorded, tolerance):

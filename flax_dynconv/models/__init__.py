@@ -1,11 +1,14 @@
 """Networks that take their convolution as an argument, a dict of them by name, and a counter of their cost."""
 
 from flax_dynconv.models.counting import Layer, Report, count
+from flax_dynconv.models.dense_head import DenseHead
+from flax_dynconv.models.dm_head import DMHead
 from flax_dynconv.models.dynet_mobile import DyMobileBlock, dynet_mobilenetv2
 from flax_dynconv.models.dynet_mobilenet_v3 import dynet_mobilenetv3_large, dynet_mobilenetv3_small
 from flax_dynconv.models.dynet_resnet import dynet_resnet
 from flax_dynconv.models.dynet_shufflenet import dynet_shufflenetv2
 from flax_dynconv.models.efficientnet import condconv_efficientnet, efficientnet
+from flax_dynconv.models.fcn_head import FCNHead
 from flax_dynconv.models.feature_info import FeatureInfo, feature_info
 from flax_dynconv.models.frame_predictor import FramePredictor
 from flax_dynconv.models.frame_predictors import FRAME_PREDICTORS, dfn_highway, dfn_moving_mnist, dfn_stereo
@@ -19,6 +22,8 @@ from flax_dynconv.models.registry import MODELS, create_model, list_models, stat
 from flax_dynconv.models.residual_blocks import BasicBlock, Bottleneck
 from flax_dynconv.models.resnet import ResNet
 from flax_dynconv.models.resnets import condconv_resnet, dyconv_resnet, odconv_resnet, resnet
+from flax_dynconv.models.segmenter import Segmenter
+from flax_dynconv.models.segmenters import SEGMENTERS, dmnet_resnet, fcn_resnet
 from flax_dynconv.models.shufflenet_block import ShuffleBlock
 from flax_dynconv.models.shufflenet_v2 import ShuffleNetV2, shufflenetv2
 from flax_dynconv.models.steerable_filter import SteerableFilter
@@ -29,9 +34,13 @@ __all__ = [
     'FRAME_PREDICTORS',
     'LABELS',
     'MODELS',
+    'SEGMENTERS',
     'BasicBlock',
     'Bottleneck',
+    'DMHead',
+    'DenseHead',
     'DyMobileBlock',
+    'FCNHead',
     'FeatureInfo',
     'FramePredictor',
     'InvertedResidual',
@@ -41,6 +50,7 @@ __all__ = [
     'Preprocessing',
     'Report',
     'ResNet',
+    'Segmenter',
     'ShuffleBlock',
     'ShuffleNetV2',
     'SqueezeExcite',
@@ -57,6 +67,7 @@ __all__ = [
     'dfn_highway',
     'dfn_moving_mnist',
     'dfn_stereo',
+    'dmnet_resnet',
     'dyconv_mobilenetv2',
     'dyconv_resnet',
     'dynet_mobilenetv2',
@@ -65,6 +76,7 @@ __all__ = [
     'dynet_resnet',
     'dynet_shufflenetv2',
     'efficientnet',
+    'fcn_resnet',
     'feature_info',
     'list_models',
     'mobilenetv2',

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from flax_dynconv.models.registry import require_name
+from flax_dynconv.models.segmenters import SEGMENTERS
 
 
 class Preprocessing(NamedTuple):
@@ -68,8 +69,8 @@ def preprocessing(name):
     AdvProp EfficientNets ('ap') a mean and deviation of 0.5; `facts._replace(resize=232)` says so. The small
     ResNets have no published weights: 32 pixels and the statistics of CIFAR-10.
 
-    Raises ValueError for an unknown name (it suggests close ones), and for a model that was added to `MODELS` and of
-    which nothing is known.
+    Raises ValueError for an unknown name (it suggests close ones), for a segmentation network, which takes images of
+    any size, and for a model that was added to `MODELS` and of which nothing is known.
 
     >>> facts = preprocessing('condconv_efficientnet_b1_8e')
     >>> facts.image_size, facts.resize, facts.interpolation, facts.mean
@@ -80,7 +81,7 @@ def preprocessing(name):
     """
     require_name(name)
     for pattern, facts in _RULES:
-        if re.search(pattern, name):
+        if name not in SEGMENTERS and re.search(pattern, name):
             return facts
     raise ValueError(f'no preprocessing is known for {name!r}; describe it by a Preprocessing(...)')
 

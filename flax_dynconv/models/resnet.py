@@ -9,7 +9,7 @@ from flax_dynconv.models._seams import ModuleDef, offer
 from flax_dynconv.models.network import Network, static_conv
 from flax_dynconv.models.residual_blocks import BasicBlock, square_conv
 
-STEMS = ('imagenet', 'cifar')
+STEMS = ('imagenet', 'deep', 'cifar')
 
 
 class ResNet(Network):
@@ -19,9 +19,14 @@ class ResNet(Network):
     -> dropout -> `fc`. With `num_classes=0` the pooled features (B, C) are returned and there is no `fc`; with
     `features_only=True` the maps of the stem (before pooling) and of each stage.
 
+    The `stem` is a 7x7 convolution of stride 2 and a pooling ('imagenet'), three 3x3 convolutions, the first of stride
+    2 and all but the last of half the channels, and that pooling ('deep', ResNet-C or V1c), or one 3x3 convolution for
+    small images ('cifar').
+
     Seams and settings: see `Network`; here also `downsample_conv`, the 1x1 convolution of the shortcuts, and
-    `stem_features`, the channels of the first convolution, where they are not those of the first stage (`features`).
-    Submodules are named as in torchvision, dots replaced by underscores.
+    `stem_features`, the channels of the stem, where they are not those of the first stage (`features`), and
+    `stem_map`, whether `features_only` gives the stem's map too. Submodules are named as in torchvision, dots replaced
+    by underscores, those of a deep stem as in mmsegmentation.
 
     Raises ValueError for an unknown `stem`, a `width` that is not positive, rates outside [0, 1), an unknown
     `output_stride` or an input that is not (B, H, W, C).
@@ -39,6 +44,7 @@ class ResNet(Network):
     (1, 1, 2)
 
     Source: He et al., "Deep Residual Learning for Image Recognition" (CVPR 2016); strides and padding as torchvision.
+    The deep stem: He et al., "Bag of Tricks for Image Classification" (CVPR 2019), as mmsegmentation's `ResNetV1c`.
     """
 
     stage_sizes: Sequence[int]
@@ -48,17 +54,18 @@ class ResNet(Network):
     downsample_conv: ModuleDef = static_conv
     stride_in_1x1: bool = False
     stem_features: int | None = None
+    stem_map: bool = True
 
     @nn.compact
     def __call__(self, x, train=False):
         """Images (B, H, W, C) to logits; `train` uses batch statistics (make 'batch_stats' mutable) and dropout."""
         self.check_fields(x)
-        norm, imagenet = self.in_mode(self.norm, train), self.stem == 'imagenet'
-        stem_conv = self.in_mode(self.stem_conv, train)
-        x = square_conv(stem_conv, self._stem_features(), 7 if imagenet else 3, 2 if imagenet else 1, 'conv1')(x)
-        x = self.act(norm(name='bn1')(x))
-        maps = [x]
-        if imagenet:
+        conv, norm = self.in_mode(self.stem_conv, train), self.in_mode(self.norm, train)
+        for features, size, strides, name, norm_name in self._stem_layers():
+            x = square_conv(conv, features, size, strides, name)(x)
+            x = self.act(norm(name=norm_name)(x))
+        maps = [x] if self.stem_map else []
+        if self.stem != 'cifar':
             x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
         block, total = self.block_class(self.block), sum(self.stage_sizes)
         for index, (stage, i, strides, dilation, next_dilation) in enumerate(self._blocks()):
@@ -80,9 +87,8 @@ class ResNet(Network):
     @property
     def feature_strides(self):
         """Strides of the maps that `features_only=True` gives: the stem's and each stage's."""
-        total = self._stem_stride() // 2 if self.stem == 'imagenet' else 1
-        strides = [total]
         total = self._stem_stride()
+        strides = [max(1, total // 2)] if self.stem_map else []
         for stage, i, stride, *_ in self._blocks():
             total *= stride
             if i == self.stage_sizes[stage] - 1:
@@ -97,7 +103,17 @@ class ResNet(Network):
         return [(*place, *settings[n], settings[n + 1][1]) for n, place in enumerate(places)]
 
     def _stem_stride(self):
-        return 4 if self.stem == 'imagenet' else 1
+        return 1 if self.stem == 'cifar' else 4
+
+    def _stem_layers(self):
+        """(features, size, stride, name, name of its norm) of each convolution before the pooling."""
+        features = self._stem_features()
+        if self.stem == 'deep':
+            half = max(1, features // 2)
+            plan = ((half, 2), (half, 1), (features, 1))
+            # PyTorch's numbers: convolution, norm and activation follow each other in one sequence.
+            return [(n, 3, stride, f'stem_{3 * i}', f'stem_{3 * i + 1}') for i, (n, stride) in enumerate(plan)]
+        return [(features, 7, 2, 'conv1', 'bn1') if self.stem == 'imagenet' else (features, 3, 1, 'conv1', 'bn1')]
 
     def _stem_features(self):
         return self._scaled(self.features if self.stem_features is None else self.stem_features)

@@ -105,6 +105,7 @@ PROMISED = (
     *('torchvision.shufflenet_v2_x1_0', 'timm.CondConvResidual', 'timm.CondConv2d', 'odconv.ODConv2d'),
     *(f'dynconv.Dynamic_conv{rank}d' for rank in (1, 2, 3)),
     *('seed.DyNet2D', 'seed.ODConv2D', 'seed.YOLOODConv2d'),
+    *('dmnet.DCM', 'dmnet.DMHead', 'dmnet.EncoderDecoder', 'mmseg.resnet50_v1c'),
 )
 
 

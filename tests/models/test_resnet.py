@@ -154,7 +154,7 @@ def test_initialisation():
 
 
 def test_mistakes_are_named():
-    with pytest.raises(ValueError, match=r"stem must be one of \('imagenet', 'cifar'\), got 'mnist'"):
+    with pytest.raises(ValueError, match=r"stem must be one of \('imagenet', 'deep', 'cifar'\), got 'mnist'"):
         shapes(ResNet((1,), stem='mnist'))
     with pytest.raises(ValueError, match=r'width must be a positive multiplier, got 0'):
         shapes(ResNet((1,), width=0))

@@ -6,6 +6,7 @@ from tests.torch_mirrors import (
     condconv,
     condconv_mobilenet_v2,
     condconv_resnet,
+    dmnet,
     dy_resnet,
     dynconv,
     dynet,
@@ -57,6 +58,11 @@ MIRRORS = {
     'seed.DyNet2D': seed.DyNet2D,
     'seed.ODConv2D': seed.ODConv2D,
     'seed.YOLOODConv2d': seed.YOLOODConv2d,
+    'dmnet.DCM': dmnet.DCM,
+    'dmnet.DMHead': dmnet.DMHead,
+    'dmnet.EncoderDecoder': dmnet.EncoderDecoder,
+    'mmseg.resnet50_v1c': dmnet.resnet50_v1c,
+    'mmseg.resnet101_v1c': dmnet.resnet101_v1c,
 }
 
 # Their files document their keys.

@@ -2,8 +2,10 @@
 
 from flax_dynconv.convert.reference import Reference
 from flax_dynconv.convert.references.dfn import HIGHWAY, MOVING_MNIST, STEERABLE_FILTER, STEREO
+from flax_dynconv.convert.references.dmnet import DCM, DM_HEAD, ENCODER_DECODER
 from flax_dynconv.convert.references.dynconv import dynamic_conv
 from flax_dynconv.convert.references.dynconv_resnet import dy_resnet
+from flax_dynconv.convert.references.mmseg import resnet_v1c
 from flax_dynconv.convert.references.odconv import ODCONV2D
 from flax_dynconv.convert.references.odconv_mobilenet import od_mobilenetv2
 from flax_dynconv.convert.references.odconv_resnet import od_resnet
@@ -27,6 +29,7 @@ LAYERS: dict[str, Reference] = {
     'seed.DyNet2D': DYNET2D,
     'seed.ODConv2D': PLAIN_ODCONV2D,
     'seed.YOLOODConv2d': YOLO_ODCONV2D,
+    'dmnet.DCM': DCM,
 }
 NETWORKS: dict[str, Reference] = {
     'odconv.od_resnet18': od_resnet(18),
@@ -56,6 +59,12 @@ NETWORKS: dict[str, Reference] = {
     'torchvision.shufflenet_v2_x1_5': tv_shufflenet_v2(1.5),
     'torchvision.shufflenet_v2_x2_0': tv_shufflenet_v2(2.0),
 }
+SEGMENTATION: dict[str, Reference] = {
+    'dmnet.DMHead': DM_HEAD,
+    'dmnet.EncoderDecoder': ENCODER_DECODER,
+    'mmseg.resnet50_v1c': resnet_v1c(50),
+    'mmseg.resnet101_v1c': resnet_v1c(101),
+}
 # Networks that are in no list of models for images.
 FILTER_NETWORKS: dict[str, Reference] = {
     'dfn.SteerableFilter': STEERABLE_FILTER,
@@ -63,4 +72,4 @@ FILTER_NETWORKS: dict[str, Reference] = {
     'dfn.Highway': HIGHWAY,
     'dfn.Stereo': STEREO,
 }
-REFERENCES: dict[str, Reference] = {**LAYERS, **NETWORKS, **FILTER_NETWORKS}
+REFERENCES: dict[str, Reference] = {**LAYERS, **NETWORKS, **FILTER_NETWORKS, **SEGMENTATION}

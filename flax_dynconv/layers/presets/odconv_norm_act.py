@@ -7,9 +7,9 @@ from typing import Any
 from flax import linen as nn
 
 from flax_dynconv.layers._conv_fields import ConvFields, PaddingLike
+from flax_dynconv.layers._norms import norm_of
 from flax_dynconv.layers._odconv_routing import ODConvAttention
 from flax_dynconv.layers._routing import kaiming_fan_out
-from flax_dynconv.layers.batch_norm import BatchNorm
 from flax_dynconv.layers.odconv import ODConv
 from flax_dynconv.ops import Autotune
 
@@ -64,13 +64,5 @@ class ODConvNormAct(ConvFields, kw_only=True):
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in own}
         padding = tuple((k // 2, k // 2) for k in size) if self.padding is None else self.padding
         y = ODConv(**fields, padding=padding, name='conv')(x, routing)
-        y = self._norm(y.dtype)(y).astype(y.dtype)
+        y = norm_of(self, y.dtype, 'bn')(y).astype(y.dtype)
         return y if self.act is None else self.act(y)
-
-    def _norm(self, dtype):
-        """The norm after the convolution."""
-        if self.norm is not None:
-            return self.norm(name='bn')
-        averages = not self.is_mutable_collection('batch_stats')
-        settings = {'momentum': 0.9, 'epsilon': 1e-5, 'dtype': dtype, 'param_dtype': self.param_dtype}
-        return BatchNorm(use_running_average=averages, name='bn', **settings)
