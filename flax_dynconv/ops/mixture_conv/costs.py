@@ -95,7 +95,7 @@ def _loop(case):
     # A bank that stays in cache is read from memory once, not for every sample.
     mixing = {'mixing': 2 * samples * case.num_kernels * size, 'bank': bank if bank <= CACHED_BYTES else samples * bank}
     forward = add(forward, mixing)
-    if _rows.suits(spec, samples, case.dtype):
+    if _rows.suits(spec, samples // _chunks(case), case.dtype):
         return forward, add(forward, per_sample.in_rows(spec, samples), _mixing(case)[1])
     other = _blocks if case.declines('blocks') is None else _with_mixed('patches')
     other = _columns if case.num_kernels == 1 and case.declines('columns') is None else other
