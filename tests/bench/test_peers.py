@@ -80,6 +80,43 @@ def test_networks_have_the_parameters_of_the_library(name):
         assert network(images).shape == (2, 1000)
 
 
+MIRRORED = {
+    'odconv_resnet18_4x': ('odconv.od_resnet18', {'kernel_num': 4, 'dropout': 0.0}, 'torchvision.resnet18'),
+    'odconv_mobilenetv2_100_1x': ('odconv.od_mobilenetv2_100', {'kernel_num': 1}, 'torchvision.mobilenet_v2'),
+    'condconv_efficientnet_b0_4e': ('timm.tf_efficientnet_cc_b0_4e', {}, 'timm.tf_efficientnet_b0'),
+}
+
+
+def fill(network):
+    """Values that depend on the shape of an array and on how many of that shape came before it."""
+    seen = {}
+    for name, array in (*network.named_parameters(), *network.named_buffers()):
+        if array.dtype.is_floating_point:
+            # Filters of a 1x1 convolution, and of a linear layer, count as one shape.
+            shape = tuple(n for n in array.shape if n > 1)
+            count = seen[shape] = seen.get(shape, -1) + 1
+            values = np.random.default_rng([*shape, count]).standard_normal(array.shape)
+            positive = name.endswith('running_var')
+            gain = 1.0 if len(shape) < 2 else 1 / np.sqrt(np.prod(shape[1:]))
+            array.data = torch.from_numpy(np.abs(values) + 0.5 if positive else values * gain * 0.7 + (len(shape) < 2))
+    return network.double().eval()
+
+
+@pytest.mark.parametrize('name', MIRRORED)
+def test_networks_compute_what_the_mirrors_of_the_references_compute(name):
+    from flax_dynconv.bench.peers.networks import NETWORKS
+    from tests.torch_mirrors.registry import MIRRORS
+
+    reference, arguments, static = MIRRORED[name]
+    images = torch.from_numpy(np.random.default_rng(0).standard_normal((2, 3, 64, 64)))
+    with torch.no_grad():
+        expected, plain = (fill(m)(images).numpy() for m in (MIRRORS[reference](**arguments), MIRRORS[static]()))
+        for program, make in NETWORKS[name].items():
+            found, wanted = fill(make())(images).numpy(), plain if program == 'torch_static' else expected
+            assert np.abs(wanted[0] - wanted[1]).max() > 1e-3 * np.abs(wanted).max()
+            np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-9 * np.abs(wanted).max(), err_msg=program)
+
+
 def test_plain_networks_have_the_convolutions_of_flax():
     import jax
     import jax.numpy as jnp
