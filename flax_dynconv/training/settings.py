@@ -181,14 +181,6 @@ class Segmentation:
         low, high = self.scale_range
         if not 0 < low <= high < INF:
             raise ValueError(f'scale_range must be two numbers, 0 < low <= high, got {(low, high)}')
-        if self.window_stride is not None and self.window is None and self.crop_size is None:
-            raise ValueError(f'window_stride must come with a window or crop_size, got {self.window_stride} alone')
-        for step, size in zip(self.window_stride or (), self.window or self.crop_size or (), strict=False):
-            if step > size:
-                raise ValueError(
-                    f'window_stride must be at most the window, {self.window or self.crop_size}, or pixels are left '
-                    f'out, got {self.window_stride}'
-                )
 
 
 @dataclasses.dataclass(frozen=True)

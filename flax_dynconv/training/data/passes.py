@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 # What random numbers are for, so that no two purposes share a stream.
-_ORDER, _MIXING = 1, 2
+_ORDER, _MIXING, _TEST = 1, 2, 3
 
 
 def order(size, seed, epoch):
@@ -25,6 +25,11 @@ def example_generator(seed, epoch, position):
 def pair_generator(seed, epoch, position):
     """The random numbers of the pair of examples at `position` and `position + 1`, `position` even."""
     return np.random.default_rng((seed, epoch, position // 2, _MIXING))
+
+
+def held_out_generator(index):
+    """The random numbers of a test example that is drawn: the same in every run, whatever its seed."""
+    return np.random.default_rng((0, 0, index, _TEST))
 
 
 @dataclasses.dataclass(frozen=True)
