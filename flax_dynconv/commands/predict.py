@@ -1,4 +1,4 @@
-"""`flax-dynconv predict`: the classes of single images, with their probabilities."""
+"""`flax-dynconv predict`: the classes of single images with their probabilities, or the class of every pixel."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,14 +27,18 @@ def add_parser(subparsers):
     """Add the command to argparse's subparsers."""
     parser = subparsers.add_parser(
         'predict',
-        help='classes of images, with their probabilities',
-        description='Print the most probable classes of each image. Exit status: 0, or 2 for an image, a run or '
+        help='classes of images with their probabilities, or the class of every pixel',
+        description='Print the most probable classes of each image; with a run of segmentation, write the class of '
+        'every pixel as PNG files and print the share of each class. Exit status: 0, or 2 for an image, a run or '
         'weights that cannot be read.',
     )
     parser.add_argument('images', nargs='+', metavar='IMAGE', help='image files, or folders with image files')
     parser.add_argument('--run', dest='run_dir', type=Path, metavar='RUN', help='folder that `train` wrote')
     parser.add_argument('--network', choices=('dynamic', 'static'), help='which of the run (default: the dynamic one)')
     options.add_options(parser)
+    parser.add_argument(
+        '--output', type=Path, metavar='DIR', help='segmentation: folder for the PNG files, two for each image'
+    )
     parser.add_argument(
         '--top', type=options.positive, default=5, metavar='N', help='classes that are shown (default: 5)'
     )
@@ -63,6 +67,12 @@ def run(args):
         subject = of_weights(args.weights, settings)
     count = subject.task.num_outputs
     names = read_classes(args.classes, count) if args.classes else subject.classes or numbered(count)
+    if _is_segmentation(subject, args.output):
+        from flax_dynconv.commands import predict_masks
+
+        written = list(predict_masks.write_masks(subject, paths, args.output, names, args.top))
+        print(options.to_json(written) if args.json else '\n'.join(map(predict_masks.lines, written)))
+        return 0
     images = read_images(paths, transform_of(subject.task))
     shares = probabilities(subject.model, subject.variables, subject.task.inputs, images, args.batch_size)
     predictions = [
@@ -75,11 +85,14 @@ def run(args):
 def of_run(folder, role=None, which='newest', changes=None):
     """The `Subject` of a network of a run: 'dynamic', 'static', or None for the first that there is.
 
-    Raises FileNotFoundError or ValueError for a folder without a usable run, and for a network that it has not.
+    Raises FileNotFoundError or ValueError for a folder without a usable run, for a run of another task than classes of
+    images or pixels, and for a network that it has not.
     """
     from flax_dynconv.commands.stand_in import task_without_data
 
     run = runs.open_run(folder)
+    if run.settings.task not in ('classify', 'segment'):
+        raise ValueError(f'predict is for runs of classify and segment, the run in {folder} is of {run.settings.task}')
     role = next(iter(run.networks)) if role is None else role
     if role not in run.networks:
         raise ValueError(f'network must be one of {list(run.networks)}, those of the run in {folder}, got {role!r}')
@@ -113,3 +126,13 @@ def top(shares, names, count):
 def _lines(prediction):
     lines = [f'{100 * p["probability"]:8.2f} %  {p["class"]}' for p in prediction['predictions']]
     return '\n'.join([prediction['image'], *lines])
+
+
+def _is_segmentation(subject, output):
+    """Whether pixels are predicted; ValueError where that and --output do not go together."""
+    task = subject.task.settings.task if hasattr(subject.task, 'settings') else 'classify'
+    if task == 'segment' and output is None:
+        raise ValueError('--output DIR is needed with a run of segmentation: where shall the PNG files go?')
+    if task != 'segment' and output is not None:
+        raise ValueError('--output is for a run of segmentation, got it with a network of whole images')
+    return task == 'segment'

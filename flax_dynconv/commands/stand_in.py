@@ -5,6 +5,8 @@ import numpy as np
 from flax_dynconv.training.augmentation.evaluation import central_crop
 from flax_dynconv.training.image_classification import ImageClassification
 from flax_dynconv.training.kinds.classify import input_facts
+from flax_dynconv.training.kinds.segment import pixel_facts
+from flax_dynconv.training.segmentation import SemanticSegmentation
 from flax_dynconv.training.tasks import create_task
 
 
@@ -20,6 +22,10 @@ class NoImages:
         """Some number: as many as fill one batch."""
         return self._size
 
+    def dimensions(self, split):
+        """Some size."""
+        return {(1, 1)}
+
     def read(self, split, index):
         """There is none."""
         raise NotImplementedError
@@ -27,9 +33,12 @@ class NoImages:
 
 def task_without_data(settings, classes):
     """The task of `settings` on a data set of these classes that need not be here; the digits always are."""
+    images = NoImages(classes, settings.images.batch_size)
+    if settings.task == 'segment':
+        return SemanticSegmentation(images, settings, pixel_facts(settings))
     if settings.images.data == 'digits':
         return create_task(settings)
-    return ImageClassification(NoImages(classes, settings.images.batch_size), settings, input_facts(settings))
+    return ImageClassification(images, settings, input_facts(settings))
 
 
 def transform_of(task):

@@ -147,9 +147,14 @@ def train_step(
 
 
 def eval_step(model, task):
-    """A function (variables, batch) -> the task's metrics, with running statistics and no dropout."""
+    """A function (variables, batch) -> the task's metrics, with running statistics and no dropout.
+
+    Outputs are the model's, or those of `task.predict` where the task has one.
+    """
 
     def step(variables, batch):
+        if hasattr(task, 'predict'):
+            return task.metrics(task.predict(model, variables, batch), batch)
         return task.metrics(model.apply(variables, *task.inputs(batch), train=False), batch)
 
     return step

@@ -26,6 +26,9 @@ class Task(Protocol):
     A batch is a dict of arrays with a common leading axis; all batches of a split have the same shapes. The entry
     `'mask'` (batch,), 1.0 or 0.0, marks the rows that are examples: the last batch of an evaluation is filled up, and
     what is filled in must count nowhere. `loss`, `metrics` and `inputs` are pure and are traced by `jax.jit`.
+
+    Where an evaluation is more than the model's call in one piece (segmentation with sliding windows), a task has a
+    method `predict(model, variables, batch)`, pure too, which gives the outputs that are measured.
     """
 
     name: str
