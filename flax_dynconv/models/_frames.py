@@ -39,5 +39,6 @@ def no_state(frames: jax.Array, features: int) -> jax.Array:
 
 def doubled(x: jax.Array) -> jax.Array:
     """Every pixel of (B, H, W, C) four times: (B, 2H, 2W, C)."""
-    b, h, w, c = x.shape
-    return jnp.reshape(jnp.broadcast_to(x[:, :, None, :, None, :], (b, h, 2, w, 2, c)), (b, 2 * h, 2 * w, c))
+    for axis in (1, 2):  # one after the other: a reshape of both at once is refused where a mesh axis is Explicit
+        x = jnp.repeat(x, 2, axis=axis)
+    return x

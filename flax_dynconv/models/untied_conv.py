@@ -1,5 +1,6 @@
 """A convolution with a bias of its own at every position."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -7,13 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from flax_dynconv.models.network import static_conv
+from flax_dynconv.ops import conv_general_dilated
 
 
 class UntiedConv(nn.Module):
     """A convolution of maps of one size: y[b, p, o] = conv(x[b], kernel)[p, o] + bias[p, o].
 
-    x (*batch, H, W, Cin) to y (*batch, H', W', features); parameters kernel (kh, kw, Cin, features) and bias
+    x (B, H, W, Cin) to y (B, H', W', features); parameters kernel (kh, kw, Cin, features) and bias
     (H', W', features), H' and W' those of the first x. Fields and dtypes as `nn.Conv`.
 
     Raises ValueError for an x of another size than the one that the biases were made for.
@@ -38,23 +39,21 @@ class UntiedConv(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        """(*batch, H, W, Cin) to (*batch, H', W', features)."""
-        settings = {name: getattr(self, name) for name in ('dtype', 'param_dtype', 'precision', 'kernel_init')}
-        conv = static_conv(
-            self.features,
-            self.kernel_size,
-            strides=self.strides,
-            padding=self.padding,
-            use_bias=False,
-            **settings,
-        )
-        # Its kernel becomes a parameter of this module, beside the bias.
-        nn.share_scope(self, conv)
-        y = conv(x)
-        shape = y.shape[-3:]
+        """(B, H, W, Cin) to (B, H', W', features)."""
+        strides = (self.strides,) * 2 if isinstance(self.strides, int) else tuple(self.strides)
+        kernel_shape = (*self.kernel_size, x.shape[-1], self.features)
+        kernel = self.param('kernel', self.kernel_init, kernel_shape, self.param_dtype)
+        x, kernel = nn.dtypes.promote_dtype(x, kernel, dtype=self.dtype)
+        layout = ('NHWC', 'HWIO', 'NHWC')
+        y = conv_general_dilated(x, kernel, strides, self.padding, dimension_numbers=layout, precision=self.precision)
+        shape = y.shape[1:]
         if self.has_variable('params', 'bias'):
             made = np.shape(nn.meta.unbox(self.get_variable('params', 'bias')))
             if made != shape:
                 raise ValueError(f'x: expected maps of the size of the untied biases, {made[:2]}, got {shape[:2]}')
         bias = self.param('bias', self.bias_init, shape, self.param_dtype)
-        return y + jnp.reshape(bias.astype(y.dtype), (*(1,) * (y.ndim - 3), *shape))
+        return y + bias.astype(y.dtype)[None]
+
+    def multiply_adds(self, x_shape: Sequence[int], y_shape: Sequence[int]) -> int:
+        """Multiply-adds per sample: those of the convolution."""
+        return math.prod((*y_shape[1:], *self.kernel_size, x_shape[-1]))

@@ -104,6 +104,7 @@ PROMISED = (
     *(f'torchvision.{name}' for name in ('mobilenet_v2', 'mobilenet_v3_small', 'mobilenet_v3_large')),
     *('torchvision.shufflenet_v2_x1_0', 'timm.CondConvResidual', 'timm.CondConv2d', 'odconv.ODConv2d'),
     *(f'dynconv.Dynamic_conv{rank}d' for rank in (1, 2, 3)),
+    *(f'dfn.{name}' for name in ('SteerableFilter', 'MovingMNIST')),
     *('seed.DyNet2D', 'seed.ODConv2D', 'seed.YOLOODConv2d'),
     *('dmnet.DCM', 'dmnet.DMHead', 'dmnet.EncoderDecoder', 'mmseg.resnet50_v1c'),
 )

@@ -22,10 +22,14 @@ class Golden:
         self.state = {k: fill.tensor(k, tuple(s), fan.get(k), gain.get(k, 1.0)) for k, s in self.meta['state']}
         self.inputs = {name: self._input(name, tuple(shape), kind) for name, shape, kind in self.meta['inputs']}
         self.outputs = tuple(self.meta['outputs'])
-        self.cotangents = tuple(fill.array(f'cotangent.{o}', tuple(s)) for o, s in self.meta['outputs'].items())
+        self.cotangents = tuple(self._cotangent(name, tuple(shape)) for name, shape in self.meta['outputs'].items())
 
     def _input(self, name, shape, kind):
         return self.arrays[f'in.{name}'] if kind == 'stored' else fill.array(name, shape, kind)
+
+    def _cotangent(self, name, shape):
+        taken = name in self.meta.get('differentiated', self.outputs)
+        return fill.array(f'cotangent.{name}', shape) if taken else np.zeros(shape, np.float32)
 
     @property
     def cotangent(self):
