@@ -39,6 +39,12 @@ def _scan(model, body, carry, frames, length):
     if model.remat:
         body = nn.remat(body, prevent_cse=False)  # a scan's body is compiled apart: there is nothing to merge with
     lifted = nn.scan(
-        body, variable_broadcast='params', split_rngs={'params': False}, in_axes=1, out_axes=1, length=length
+        body,
+        variable_broadcast='params',
+        split_rngs={'params': False},
+        in_axes=1,
+        out_axes=1,
+        length=length,
+        unroll=length if model.unroll is True else model.unroll,
     )
     return lifted(model, carry, frames)

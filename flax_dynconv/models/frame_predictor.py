@@ -48,6 +48,8 @@ class FramePredictor(nn.Module, kw_only=True):
       refinement: adds to each prediction what four convolutions make of it and the frames in the buffer.
       image_size: (H, W) that frames must have; None takes any.
       remat: compute the activations of each step again in the backward pass instead of keeping them.
+      unroll: how many steps are compiled as one piece, as in `lax.scan`; True: all. On CPU the backward pass of
+        convolutions within a loop takes 10 to 20 times as long, elsewhere a loop compiles faster.
       implementation: form of `ops.per_position_conv`.
       dtype, param_dtype, precision: as in `nn.Conv`.
 
@@ -81,6 +83,7 @@ class FramePredictor(nn.Module, kw_only=True):
     refinement: bool = False
     image_size: Sequence[int] | None = None
     remat: bool = False
+    unroll: int | bool = 1
     implementation: str | Autotune | None = None
     dtype: Any = None
     param_dtype: Any = jnp.float32

@@ -13,7 +13,7 @@ import pytest
 from flax_dynconv import cli
 from flax_dynconv.models import MODELS
 from flax_dynconv.training import experiment, recipes, schedules
-from flax_dynconv.training.optimizers import make_optimizer
+from flax_dynconv.training.optimizers import EPSILON, SECOND_MOMENT, make_optimizer
 from flax_dynconv.training.recipes import RECIPES, cifar10, find_recipe
 from flax_dynconv.training.recipes_cli import changed
 from flax_dynconv.training.settings import Settings
@@ -32,6 +32,13 @@ PUBLISHED = {
     'dynet-shufflenetv2': (240, 2048, 0.8, 5e-5, 0.0, 0.1),
     'dynet-resnet': (100, 2048, 0.8, 5e-5, 0.0, 0.1),
 }
+# Adam at 1e-3, halved at these epochs: epochs, images per step, milestones.
+DFN = {
+    'dfn-steerable': (50, 64, (10, 20, 30, 40)),
+    'dfn-moving-mnist': (100, 16, (20, 40, 60, 80)),
+    'dfn-highway': (100, 16, (20, 40, 60, 80)),
+    'dfn-stereo': (100, 16, (20, 40, 60, 80)),
+}
 PER_EPOCH = 10
 
 
@@ -42,7 +49,8 @@ def rate_of(name):
 
 
 def test_the_recipes_are_those_of_the_methods():
-    assert set(RECIPES) == {*PUBLISHED, 'cifar10-200ep', 'cifar10-short', 'digits'}
+    own = {'cifar10-200ep', 'cifar10-short', 'digits', 'steerable', 'video'}
+    assert {name for name in RECIPES if RECIPES[name].settings.task != 'segment'} == {*PUBLISHED, *DFN, *own}
 
 
 @pytest.mark.parametrize('name', PUBLISHED)
@@ -60,6 +68,23 @@ def test_published_numbers(name):
     # What only the EfficientNets have.
     efficient = name.startswith('condconv')
     assert (o.ema, settings.network.drop_path, o.no_decay) == ((0.9999, 0.2, ('norm',)) if efficient else (None, 0, ()))
+
+
+@pytest.mark.parametrize('name', DFN)
+def test_published_numbers_of_dynamic_filter_networks(name):
+    epochs, batch, halved = DFN[name]
+    settings, rate = RECIPES[name].settings, rate_of(name)
+    o = settings.optimization
+    assert (settings.epochs, settings.images.batch_size, settings.images.image_size) == (epochs, batch, 64)
+    assert (o.optimizer, o.momentum, o.weight_decay, o.clip_norm) == ('adamw', 0.9, 0.0, None)
+    assert (SECOND_MOMENT[o.optimizer], EPSILON[o.optimizer]) == (0.999, 1e-8)
+    assert (o.second_moment, o.epsilon, o.ema) == (None, None, None)
+    for count, epoch in enumerate((0, *halved)):
+        assert rate(epoch) == pytest.approx(1e-3 / 2**count)
+        assert epoch == 0 or rate(epoch - 0.1) == pytest.approx(2e-3 / 2**count)
+    assert rate(epochs - 0.1) == pytest.approx(1e-3 / 2 ** len(halved))
+    if settings.images.data in ('noise', 'bouncing'):
+        assert settings.drawn.train_examples == {'noise': 100, 'bouncing': 200}[settings.images.data] * batch
 
 
 @pytest.mark.parametrize('name', ['odconv-resnet-100ep', 'dyconv-resnet-100ep'])
@@ -119,13 +144,13 @@ def test_the_command_trains_the_recipe(name):
     arguments = parse(words[2:])
     given = arguments.settings.flat()
     usual = RECIPES[name].settings.flat()
-    assert arguments.recipe == ('' if name == 'digits' else name)
+    assert arguments.recipe == (name if '--recipe' in words else '')
     assert {key for key in usual if given[key] != usual[key]} <= {'data'}
 
 
 def test_files_open_with_paper_result_and_command():
     methods = [info.name for info in pkgutil.iter_modules(recipes.__path__) if info.name != 'recipe']
-    assert len(methods) == 6
+    assert len(methods) == 8
     for method in methods:
         text = importlib.import_module(f'{recipes.__name__}.{method}').__doc__
         assert all(f'\n{head}: ' in text for head in ('Paper', 'Expected', 'Command')), method

@@ -102,7 +102,7 @@ def over_epochs(axis):
 
 
 def draw_results(loss, error, histories, score):
-    """Loss, and error 1 - `score` in percent, of training and test onto two axes of matplotlib."""
+    """Loss, and 100 % - `score` (of an accuracy: the error), of training and test onto two axes of matplotlib."""
     for role, records in histories.items():
         epochs = [record['epoch'] for record in records]
         for split, style in (('train', ':'), ('test', '-')):
@@ -113,7 +113,9 @@ def draw_results(loss, error, histories, score):
     loss.legend(fontsize=8)
     # Linear below 1 %, so that an error of zero has a place.
     error.set_yscale('symlog', linthresh=1, linscale=0.7)
-    error.set(title=f'Error (100 % - {score})', ylabel='error (%)', ylim=(0, 100))
+    what = 'error' if score == 'accuracy' else f'100 % - {score}'
+    title = f'Error (100 % - {score})' if score == 'accuracy' else what
+    error.set(title=title, ylabel=f'{what} (%)', ylim=(0, 100))
     error.set_yticks([0, 0.5, 1, 2, 5, 10, 20, 50, 100], ['0', '0.5', '1', '2', '5', '10', '20', '50', '100'])
     error.minorticks_off()
 

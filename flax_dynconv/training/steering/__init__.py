@@ -1,0 +1,1 @@
+"""Steerable filters: a network learns the filter of every angle from filtered images."""

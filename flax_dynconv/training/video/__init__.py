@@ -1,0 +1,1 @@
+"""Videos and stereo pairs: a network predicts the frames that follow."""
