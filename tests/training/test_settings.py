@@ -32,6 +32,11 @@ from flax_dynconv.training.settings import GROUPS, OWNERS, Settings
         ('temperature', 0.5, r'temperature must be a number >= 1, got 0.5'),
         ('temperature_epochs', -1.0, r'temperature_epochs must be a number >= 0, got -1.0'),
         ('accumulate', 3, r'accumulate must divide batch_size = 32, got 3'),
+        ('ignore_label', -1, r'ignore_label must be a number from 0 to 65535, got -1'),
+        ('auxiliary_weight', -0.1, r'auxiliary_weight must be a number >= 0, got -0.1'),
+        ('crop_share', 1.5, r'crop_share must be a number from 0 to 1, got 1.5'),
+        ('crop_size', (0, 8), r'crop_size must be a number >= 1, got 0'),
+        ('scale_range', (2.0, 0.5), r'scale_range must be two numbers, 0 < low <= high, got \(2.0, 0.5\)'),
         ('mesh', (-1, -1, 1), r'mesh must be three sizes >= 1, of which one may be -1, got \(-1, -1, 1\)'),
         ('mesh', (0, 1, 1), r'mesh must be three sizes >= 1, of which one may be -1, got \(0, 1, 1\)'),
         ('keep', 0, r'keep must be a number >= 1, got 0'),
@@ -62,8 +67,8 @@ def test_settings_survive_json():
 def test_json_of_other_versions_is_refused():
     flat = Settings().flat()
     del flat['seed']
-    with pytest.raises(ValueError, match=r"unknown names \['task'\], missing names \['seed'\]"):
-        Settings.from_json(flat | {'task': 'digits'})
+    with pytest.raises(ValueError, match=r"unknown names \['letters'\], missing names \['seed'\]"):
+        Settings.from_json(flat | {'letters': 'digits'})
 
 
 def test_every_field_has_one_name_and_a_place():
