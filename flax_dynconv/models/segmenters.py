@@ -9,7 +9,7 @@ from flax_dynconv.models.resnets import DEPTHS, resnet
 from flax_dynconv.models.segmenter import Segmenter
 
 # Channels of the head and of the auxiliary head; of 8 and 18 nothing is published with this head.
-_CHANNELS = {8: (64, 32), 18: (128, 64), 34: (128, 64), 50: (512, 256), 101: (512, 256)}
+_CHANNELS = {8: (64, 32), 18: (128, 64), 50: (512, 256), 101: (512, 256)}
 # What the constructors pass on to the backbone, and not to the heads.
 _BACKBONE = ('in_channels', 'width', 'output_stride', 'drop_path', 'remat', 'dynamic_blocks', 'conv', 'static_conv')
 _SHARED = ('norm', 'act', 'dtype', 'param_dtype', 'precision')
@@ -18,7 +18,7 @@ _SHARED = ('norm', 'act', 'dtype', 'param_dtype', 'precision')
 def dmnet_resnet(depth, *, filter_sizes=(1, 3, 5, 7), fusion=False, channels=None, implementation=None, **fields):
     """DMNet: `DMHead` on the last map of a ResNetV1c at output stride 8, an auxiliary `FCNHead` on the one before.
 
-    `depth` is 8, 18, 34, 50 or 101; `channels` those of the head, None: 512, and fewer for the small depths.
+    `depth` is 8, 18, 50 or 101; `channels` those of the head, None: 512, and fewer for the small depths.
     `implementation` is that of `DCM`. `fields` are `Segmenter`'s own; of the backbone `in_channels`, `width` (of the
     heads too), `output_stride`, `drop_path`, `remat`, `dynamic_blocks`, `conv` and `static_conv`; `norm`, `act` and
     the dtypes reach both. Depth 8 is for small images: stride 4, and no deep stem.
