@@ -88,18 +88,25 @@ MIRRORED = {
 
 
 def fill(network):
-    """Values that depend on the shape of an array and on how many of that shape came before it."""
+    """Values that depend on the kind and the shape of an array and on how many of those came before it."""
     seen = {}
     for name, array in (*network.named_parameters(), *network.named_buffers()):
         if array.dtype.is_floating_point:
             # Filters of a 1x1 convolution, and of a linear layer, count as one shape.
-            shape = tuple(n for n in array.shape if n > 1)
-            count = seen[shape] = seen.get(shape, -1) + 1
-            values = np.random.default_rng([*shape, count]).standard_normal(array.shape)
-            positive = name.endswith('running_var')
-            gain = 1.0 if len(shape) < 2 else 1 / np.sqrt(np.prod(shape[1:]))
-            array.data = torch.from_numpy(np.abs(values) + 0.5 if positive else values * gain * 0.7 + (len(shape) < 2))
-    return network.double().eval()
+            kind, shape = name.split('.')[-1], tuple(n for n in array.shape if n > 1)
+            count = seen[kind, shape] = seen.get((kind, shape), -1) + 1
+            values = np.random.default_rng([*kind.encode(), *shape, count]).standard_normal(array.shape)
+            if len(shape) > 1:
+                # Of a bank the first axis counts kernels, which may be written as rows.
+                values *= np.sqrt(2 / np.prod(array.shape[-3:] if array.ndim > 3 else shape[1:]))
+            else:
+                values = np.clip(0.2 * values, -0.5, 0.5) + (kind in ('weight', 'running_var'))
+            array.data = torch.from_numpy(values)
+    for module in network.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    # In training every norm sees what comes: in evaluation the signal would vanish on its way.
+    return network.double().train()
 
 
 @pytest.mark.parametrize('name', MIRRORED)
