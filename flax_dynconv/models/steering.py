@@ -19,8 +19,8 @@ def steering_kernel(theta: jax.Array) -> jax.Array:
 
     >>> import jax.numpy as jnp
     >>> kernel = steering_kernel(jnp.array([0.0]))
-    >>> kernel.shape, float(kernel[0, 4, 4]), bool(kernel[0, 4, 3] == -kernel[0, 4, 5])
-    ((1, 9, 9), 0.0, True)
+    >>> kernel.shape, bool(kernel[0, 4, 3] == -kernel[0, 4, 5] > 0)
+    ((1, 9, 9), True)
 
     Source: Freeman and Adelson, "The Design and Use of Steerable Filters" (1991); sizes as the training data of
     Dynamic Filter Networks (arXiv:1605.09673, section 4.1).
