@@ -8,7 +8,8 @@ HEAD = """# Recipes
 Named settings of `flax-dynconv train --recipe NAME`: published trainings of the networks that are here, one recipe for
 all methods on CIFAR-10, and the default run. Flags on the command line come on top of a recipe;
 `flax-dynconv train --recipe NAME --help` shows every setting with the value that it has there. `FOLDER` stands for
-images as `--data` takes them: train/CLASS/IMAGE and val/CLASS/IMAGE in a folder, .zip or .tar, and other sources.
+images as `--data` takes them: train/CLASS/IMAGE and val/CLASS/IMAGE in a folder, .zip or .tar, and other sources; for
+segmentation images with labelled pixels (data.md).
 
 No result below is of a run of this library unless it says so. This page is the output of
 

@@ -70,7 +70,7 @@ class Images:
     """The images and how they are read."""
 
     data: str = 'digits'
-    """digits, a folder, .zip or .tar with train/CLASS/IMAGE and val/ or test/, arrayrecord:DIR, hf:NAME or tfds:NAME"""
+    """digits, FOLDER, .zip, .tar, arrayrecord:DIR, hf:NAME, tfds:NAME; of other tasks noise, bouncing, shapes, PATH"""
     batch_size: int = 32
     """images per step, on all devices and hosts together"""
     evaluation_batch_size: int | None = None

@@ -152,6 +152,13 @@ def test_arguments_that_do_not_fit(arguments, message, pictures, command):
         command('predict', pictures / 'val' / 'red', *arguments)
 
 
+def test_a_network_of_whole_images_has_no_masks(run, pictures, tmp_path, command):
+    with pytest.raises(
+        ValueError, match=r'--output is for a run of segmentation, got it with a network of whole images'
+    ):
+        command('predict', pictures / 'val' / 'red', '--run', run, '--output', tmp_path)
+
+
 def test_a_network_that_the_run_does_not_have(run, tmp_path, pictures, command):
     copy = shutil.copytree(run, tmp_path / 'copy')
     results = json.loads((copy / 'results.json').read_text())

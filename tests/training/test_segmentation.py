@@ -203,6 +203,11 @@ def test_networks_that_do_not_fit(changes, message):
         experiment.build(settings.network.model, 5, settings)
 
 
+def test_a_segmentation_network_is_no_classifier():
+    with pytest.raises(ValueError, match=r'model must be a classifier for --task classify, got the .* dmnet_resnet8'):
+        experiment.build('dmnet_resnet8', 5, Settings().updated(model='dmnet_resnet8'))
+
+
 @pytest.mark.slow
 def test_the_quick_run_reaches_its_mark(tmp_path):
     """The command of the page, in minutes."""

@@ -18,7 +18,7 @@ def decode_labels(data, name):
     such as RGB: colours say no class.
 
     >>> file = io.BytesIO()
-    >>> Image.new('P', (2, 1), 7).save(file, 'PNG')
+    >>> Image.new('L', (2, 1), 7).save(file, 'PNG')
     >>> decode_labels(file.getvalue(), 'labels.png').tolist()
     [[7, 7]]
     """

@@ -12,8 +12,8 @@ SHAPES = (2, 4)
 RADII = (0.14, 0.23)
 # Radians by which shapes lean.
 TILT = 0.15
-# Levels: deviation of each pixel's noise; range of the texture; how far colours of a shape are from the ground's, and those
-# of stripes from each other.
+# Levels: deviation of each pixel's noise; range of the texture; how far colours of a shape are from the ground's, and
+# those of stripes from each other.
 NOISE, TEXTURE, CONTRAST = 8.0, 60.0, 90.0
 
 
@@ -56,7 +56,7 @@ def draw_shapes(generator, size):
     normal noise.
 
     >>> pixels, labels = draw_shapes(np.random.default_rng(0), 32)
-    >>> pixels.shape, labels.shape, labels.max() > 0
+    >>> pixels.shape, labels.shape, bool(labels.any())
     ((32, 32, 3), (32, 32), True)
     """
     ground = generator.uniform(40, 215, 3)

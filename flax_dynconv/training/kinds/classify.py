@@ -3,7 +3,7 @@
 import dataclasses
 import json
 
-from flax_dynconv.models import MODELS, create_model, preprocessing, static_twin
+from flax_dynconv.models import MODELS, SEGMENTERS, create_model, preprocessing, static_twin
 from flax_dynconv.models.preprocessing import Preprocessing
 from flax_dynconv.training.digits import digits
 from flax_dynconv.training.extras import require
@@ -50,8 +50,11 @@ def networks(settings):
 def build(name, num_outputs, settings):
     """The network called `name` with the arguments of `settings`; a static twin is not given those of its method.
 
-    Raises ValueError for an unknown name, and for arguments or num_kernels that it does not have.
+    Raises ValueError for an unknown name, for a segmentation network, and for arguments or num_kernels that it does not
+    have.
     """
+    if name in SEGMENTERS:
+        raise ValueError(f'model must be a classifier for --task classify, got the segmentation network {name}')
     network = settings.network
     arguments = json.loads(network.arguments)
     shared = {field: getattr(network, field) for field in ('width', 'dropout', 'drop_path', 'remat')}
