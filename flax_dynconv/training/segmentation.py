@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from flax_dynconv.layers import resize_bilinear
-from flax_dynconv.training.augmentation.labelled import LabelledEvaluation, LabelledTraining, scaled_size
+from flax_dynconv.training.augmentation.labelled_composition import labelled_transforms
 from flax_dynconv.training.confusion import confusion_matrix, intersection_over_union, mean_iou, pixel_accuracy
 from flax_dynconv.training.data import passes, pipeline
 from flax_dynconv.training.data.label_readers import LabelledEvaluationReader, LabelledTrainingReader
@@ -37,20 +37,9 @@ class SemanticSegmentation:
         self.source, self.settings, self.facts, self.chosen = source, settings, facts, settings.segmentation
         self.name, self.classes, self.num_outputs = settings.images.data, source.classes, len(source.classes)
         self.crop, self.window, self.window_stride = facts.crop, facts.window, facts.window_stride
-        fill = tuple(round(255 * mean) for mean in facts.mean)
-        shared = {'resize': settings.images.resize, 'interpolation': facts.interpolation, 'fill': fill}
-        shared['ignore_label'] = self.chosen.ignore_label
-        self.train_transform = LabelledTraining(
-            crop=facts.crop,
-            scale_range=self.chosen.scale_range,
-            share=self.chosen.crop_share,
-            flip=settings.augmentation.flip,
-            color_jitter=settings.augmentation.color_jitter,
-            **shared,
-        )
-        sizes = [scaled_size(*size, settings.images.resize) for size in source.dimensions('test')]
-        self.canvas = tuple(max(lengths) for lengths in zip(*sizes, strict=True))
-        self.evaluation_transform = LabelledEvaluation(canvas=self.canvas, **shared)
+        sizes = source.dimensions('test')
+        self.train_transform, self.evaluation_transform = labelled_transforms(settings, facts, sizes)
+        self.canvas = self.evaluation_transform.canvas
 
     def init(self, model, key):
         """Fresh variables."""

@@ -137,7 +137,7 @@ RECIPES = (
         ),
         notes=(
             'Every epoch has new pictures; the test pictures are the same in every run.',
-            '--twin trains FCN on the same backbone too, with two static convolutions for the dynamic head.',
+            '--twin trains FCN on the same backbone too, with two static convolutions for the dynamic head: 90.8 %.',
         ),
     ),
     _cityscapes(50, 'r50', (512, 1024), 'mIoU on Cityscapes val: 79.07; after 40k iterations (--epochs 108) 77.78'),
