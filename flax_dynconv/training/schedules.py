@@ -37,11 +37,14 @@ def learning_rate(optimization, peak, epochs, steps_per_epoch):
     * constant: peak.
     * cosine: end + (peak - end) * (1 + cos(pi s)) / 2.
     * polynomial: end + (peak - end) * (1 - s) ** power.
+    * compound-polynomial: end + (peak - end) * prod_{k = 1 .. floor(t - w)} (1 - k / (epochs - w)) ** power: after each
+      epoch the rate itself, no longer the peak, is multiplied by the factor of 'polynomial', as in HDFNet's trainer
+      (lartpang/HDFNet). It falls far sooner: of 30 epochs with power 0.9 the last 15 are below an 85th of the peak.
     * step: peak * gamma ** (number of milestones <= t).
     * exponential: peak * gamma ** (t / decay_epochs), the exponent rounded down if `staircase`.
 
-    Cosine and polynomial thus begin where the warm-up ends and are continuous there. Milestones and exponents count
-    epochs of the whole run, of which the warm-up replaces the beginning, as in TensorFlow's EfficientNet
+    Cosine and both polynomials thus begin where the warm-up ends and are continuous there. Milestones and exponents
+    count epochs of the whole run, of which the warm-up replaces the beginning, as in TensorFlow's EfficientNet
     (`build_learning_rate`) and in Goyal et al. (arXiv:1706.02677). `per_epoch` rounds t down outside of the warm-up,
     as ODConv's trainer does for its cosine. A warm-up as long as the run or longer ends at its last step; after the
     last step the rate stays.
@@ -73,6 +76,14 @@ def learning_rate(optimization, peak, epochs, steps_per_epoch):
         end, factor = o.final_learning_rate, lambda step: 0.5 * (1 + jnp.cos(jnp.float32(math.pi) * share(step)))
     elif o.schedule == 'polynomial':
         end, factor = o.final_learning_rate, lambda step: (1 - share(step)) ** jnp.float32(o.power)
+    elif o.schedule == 'compound-polynomial':
+        ended = steps_per_epoch * np.arange(rest // steps_per_epoch + 1) / rest
+        factors = np.cumprod((1 - ended) ** o.power).astype(np.float32)
+        # `per_epoch` looks back to the beginning of an epoch, where the warm-up may not have ended.
+        end, factor = (
+            o.final_learning_rate,
+            lambda step: jnp.asarray(factors)[jnp.maximum(0, step - warmup) // steps_per_epoch],
+        )
     elif o.schedule == 'step':
         count = passed(o.milestones)
         end, factor = 0.0, lambda step: jnp.float32(o.gamma) ** count(step)

@@ -243,7 +243,7 @@ class Optimization:
     """parts into which a batch is divided to save memory; one update for all of them"""
     ema: float | None = None
     """decay of an average of parameters and statistics, which is what is evaluated"""
-    schedule: Literal['cosine', 'step', 'exponential', 'polynomial', 'constant'] = 'cosine'
+    schedule: Literal['cosine', 'step', 'exponential', 'polynomial', 'compound-polynomial', 'constant'] = 'cosine'
     """of the learning rate, after warm-up"""
     warmup_epochs: float = 1.0
     """epochs of linear growth from 0"""
@@ -256,9 +256,9 @@ class Optimization:
     staircase: bool = False
     """exponential: in whole steps"""
     power: float = 1.0
-    """polynomial: the exponent"""
+    """polynomial, compound-polynomial: the exponent"""
     final_learning_rate: float = 0.0
-    """cosine, polynomial: where they end"""
+    """cosine, polynomial, compound-polynomial: where they end"""
     per_epoch: bool = False
     """after warm-up the learning rate changes between epochs only"""
     temperature: float = 30.0

@@ -96,6 +96,38 @@ def test_polynomial(power):
     np.testing.assert_allclose(got, [*np.arange(4) / 8, *falling], rtol=1e-6, atol=1e-7)
 
 
+def test_compound_polynomial_is_hdfnets():
+    """lr *= (1 - epoch / 30) ** 0.9 after each epoch: its published figures, and the rate that it multiplies."""
+    fields = {'warmup_epochs': 0, 'power': 0.9}
+    got = rates(30, 3, peak=5e-3, schedule='compound-polynomial', **fields).reshape(30, 3)
+    rate = 5e-3
+    for epoch in range(30):
+        rate *= (1 - epoch / 30) ** 0.9
+        np.testing.assert_allclose(got[epoch], rate, rtol=1e-6)
+    figures = {0: 5e-3, 1: 4.85e-3, 5: 3.1e-3, 10: 7.6e-4, 15: 5.8e-5, 20: 9e-7, 29: 1e-13}
+    for epoch, figure in figures.items():
+        assert got[epoch, 0] == pytest.approx(figure, rel=0.06), epoch
+    true = rates(30, 3, peak=5e-3, schedule='polynomial', per_epoch=True, **fields).reshape(30, 3)
+    assert true[15, 0] == pytest.approx(2.7e-3, rel=0.01)
+    np.testing.assert_array_equal(true[:2], got[:2])
+
+
+@pytest.mark.parametrize('warmup', [1, 1.5])
+@pytest.mark.parametrize('per_epoch', [False, True])
+def test_compound_polynomial_begins_where_the_warm_up_ends(warmup, per_epoch):
+    """And ends with the run; rates of whole epochs since then, or with `per_epoch` since the epoch's beginning."""
+    fields = {'warmup_epochs': warmup, 'power': 2.0, 'final_learning_rate': 0.1, 'per_epoch': per_epoch, 'beyond': 2}
+    got = rates(5, 4, schedule='compound-polynomial', **fields)
+    begin = round(4 * warmup)
+    for step in range(22):
+        seen = min(20, step)
+        seen = max(seen - seen % 4, begin) if per_epoch else seen
+        product = np.prod([(1 - k / (5 - warmup)) ** 2 for k in range(1, max(0, seen - begin) // 4 + 1)])
+        expected = 0.5 * step / begin if step < begin else 0.1 + 0.4 * product
+        assert got[step] == pytest.approx(expected, rel=1e-6), step
+    assert got[-1] == pytest.approx(0.1 if warmup == 1 else 0.1 + 0.4 * (5 / 7 * 3 / 7 * 1 / 7) ** 2)
+
+
 def test_constant():
     np.testing.assert_allclose(rates(2, 4, schedule='constant', warmup_epochs=0.5), [0.0, 0.25, *[0.5] * 6])
 
