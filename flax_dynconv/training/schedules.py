@@ -71,19 +71,19 @@ def learning_rate(optimization, peak, epochs, steps_per_epoch):
     def share(step):
         return jnp.clip((step - warmup).astype(jnp.float32) / jnp.float32(rest), 0.0, 1.0)
 
+    def ended(step):
+        """Whole epochs since the warm-up, 0 within it: `per_epoch` may look back to there."""
+        return jnp.maximum(0, step - warmup) // steps_per_epoch
+
     # The factor that falls from 1, to 0 for the schedules that end at `final_learning_rate`.
     if o.schedule == 'cosine':
         end, factor = o.final_learning_rate, lambda step: 0.5 * (1 + jnp.cos(jnp.float32(math.pi) * share(step)))
     elif o.schedule == 'polynomial':
         end, factor = o.final_learning_rate, lambda step: (1 - share(step)) ** jnp.float32(o.power)
     elif o.schedule == 'compound-polynomial':
-        ended = steps_per_epoch * np.arange(rest // steps_per_epoch + 1) / rest
-        factors = np.cumprod((1 - ended) ** o.power).astype(np.float32)
-        # `per_epoch` looks back to the beginning of an epoch, where the warm-up may not have ended.
-        end, factor = (
-            o.final_learning_rate,
-            lambda step: jnp.asarray(factors)[jnp.maximum(0, step - warmup) // steps_per_epoch],
-        )
+        shares = steps_per_epoch * np.arange(rest // steps_per_epoch + 1) / rest
+        factors = np.cumprod((1 - shares) ** o.power).astype(np.float32)
+        end, factor = o.final_learning_rate, lambda step: jnp.asarray(factors)[ended(step)]
     elif o.schedule == 'step':
         count = passed(o.milestones)
         end, factor = 0.0, lambda step: jnp.float32(o.gamma) ** count(step)
