@@ -23,6 +23,7 @@ PRETRAINED: dict[str, tuple[str, dict[str, Any]]] = {
     **{f'shufflenetv2_{w}': (f'torchvision.shufflenet_v2_{size}', {}) for w, size in _SHUFFLENETS.items()},
     **{f'efficientnet_{size}': (f'timm.tf_efficientnet_{size}', {}) for size in ('b0', 'b1')},
     **{f'condconv_efficientnet_{size}': (f'timm.tf_efficientnet_cc_{size}', {}) for size in _CONDCONV},
+    **{f'vgg{d}_bn': (f'torchvision.vgg{d}_bn', {}) for d in (16, 19)},
     **{f'dmnet_resnet{d}': ('dmnet.EncoderDecoder', {'depth': d}) for d in (50, 101)},
 }
 

@@ -6,6 +6,10 @@ from flax_dynconv.layers.batch_norm import BatchNorm, NoNorm
 from flax_dynconv.layers.condconv import CondConv, CondConvRouting
 from flax_dynconv.layers.conv_norm_act import ConvNormAct
 from flax_dynconv.layers.dcm import DCM
+from flax_dynconv.layers.ddpm import DDPM
+from flax_dynconv.layers.dense_layer import DenseLayer
+from flax_dynconv.layers.dense_trans_layer import DenseTransLayer
+from flax_dynconv.layers.depth_dc import DepthDC
 from flax_dynconv.layers.dynamic_conv import DynamicConv, DynamicConvRouting
 from flax_dynconv.layers.dynamic_filtering import DynamicFiltering
 from flax_dynconv.layers.dynet import DyNetConv, DyNetRouting
@@ -23,10 +27,14 @@ from flax_dynconv.layers.temperature import set_temperature
 
 __all__ = [
     'DCM',
+    'DDPM',
     'BatchNorm',
     'CondConv',
     'CondConvRouting',
     'ConvNormAct',
+    'DenseLayer',
+    'DenseTransLayer',
+    'DepthDC',
     'DyNetConv',
     'DyNetRouting',
     'DynamicConv',

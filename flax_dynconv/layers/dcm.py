@@ -3,19 +3,16 @@
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
 from flax_dynconv.layers._norms import norm_of
+from flax_dynconv.layers._torch_init import torch_bias, torch_kernel
 from flax_dynconv.layers.adaptive_average_pool import adaptive_average_pool
 from flax_dynconv.layers.conv_norm_act import ConvNormAct
 from flax_dynconv.ops import Autotune, per_sample_conv
 from flax_dynconv.ops._checks import is_int
-
-# U(-1, 1) / sqrt(fan_in), for the weight and the bias: what PyTorch draws for a convolution that nobody initialises.
-_torch_kernel = nn.initializers.variance_scaling(1 / 3, 'fan_in', 'uniform')
 
 
 class DCM(nn.Module):
@@ -42,6 +39,7 @@ class DCM(nn.Module):
 
     Raises ValueError for an input that is not (B, H, W, C), and for features or a filter_size below 1.
 
+    >>> import jax
     >>> layer, x = DCM(6, 3), jnp.ones((2, 9, 8, 12))
     >>> y, variables = jax.eval_shape(layer.init_with_output, jax.random.key(0), x)
     >>> jax.tree.map(jnp.shape, variables['params']['filter_gen_conv'])
@@ -94,8 +92,8 @@ class DCM(nn.Module):
             dtype=pooled.dtype,
             param_dtype=self.param_dtype,
             precision=lax.Precision.HIGHEST if self.precision is None else self.precision,
-            kernel_init=_torch_kernel,
-            bias_init=_torch_bias(x.shape[-1]),
+            kernel_init=torch_kernel,
+            bias_init=torch_bias(x.shape[-1]),
             name='filter_gen_conv',
         )(pooled)
 
@@ -114,8 +112,3 @@ class DCM(nn.Module):
             value = getattr(self, name)
             if not is_int(value) or value < 1:
                 raise ValueError(f'{name}: expected an int >= 1, got {value!r}')
-
-
-def _torch_bias(fan_in):
-    bound = fan_in**-0.5
-    return lambda key, shape, dtype: jax.random.uniform(key, shape, dtype, -bound, bound)

@@ -3,6 +3,7 @@
 from flax_dynconv.models.counting import Layer, Report, count
 from flax_dynconv.models.dense_head import DenseHead
 from flax_dynconv.models.dm_head import DMHead
+from flax_dynconv.models.dynamic_kernels import dynamic_kernels
 from flax_dynconv.models.dynet_mobile import DyMobileBlock, dynet_mobilenetv2
 from flax_dynconv.models.dynet_mobilenet_v3 import dynet_mobilenetv3_large, dynet_mobilenetv3_small
 from flax_dynconv.models.dynet_resnet import dynet_resnet
@@ -12,6 +13,7 @@ from flax_dynconv.models.fcn_head import FCNHead
 from flax_dynconv.models.feature_info import FeatureInfo, feature_info
 from flax_dynconv.models.frame_predictor import FramePredictor
 from flax_dynconv.models.frame_predictors import FRAME_PREDICTORS, dfn_highway, dfn_moving_mnist, dfn_stereo
+from flax_dynconv.models.hdfnet import HDFNet
 from flax_dynconv.models.inverted_residual import InvertedResidual, SqueezeExcite
 from flax_dynconv.models.labels import LABELS, decay_mask, param_labels
 from flax_dynconv.models.mobile import MobileNet, Stage
@@ -22,6 +24,7 @@ from flax_dynconv.models.registry import MODELS, create_model, list_models, stat
 from flax_dynconv.models.residual_blocks import BasicBlock, Bottleneck
 from flax_dynconv.models.resnet import ResNet
 from flax_dynconv.models.resnets import condconv_resnet, dyconv_resnet, odconv_resnet, resnet
+from flax_dynconv.models.saliency_networks import SALIENCY_NETWORKS, hdfnet
 from flax_dynconv.models.segmenter import Segmenter
 from flax_dynconv.models.segmenters import SEGMENTERS, dmnet_resnet, fcn_resnet
 from flax_dynconv.models.shufflenet_block import ShuffleBlock
@@ -29,12 +32,16 @@ from flax_dynconv.models.shufflenet_v2 import ShuffleNetV2, shufflenetv2
 from flax_dynconv.models.steerable_filter import SteerableFilter
 from flax_dynconv.models.steering import steered, steering_kernel
 from flax_dynconv.models.untied_conv import UntiedConv
+from flax_dynconv.models.vgg import VGG, VGGBlock
+from flax_dynconv.models.vggs import vgg
 
 __all__ = [
     'FRAME_PREDICTORS',
     'LABELS',
     'MODELS',
+    'SALIENCY_NETWORKS',
     'SEGMENTERS',
+    'VGG',
     'BasicBlock',
     'Bottleneck',
     'DMHead',
@@ -43,6 +50,7 @@ __all__ = [
     'FCNHead',
     'FeatureInfo',
     'FramePredictor',
+    'HDFNet',
     'InvertedResidual',
     'Layer',
     'MobileNet',
@@ -57,6 +65,7 @@ __all__ = [
     'Stage',
     'SteerableFilter',
     'UntiedConv',
+    'VGGBlock',
     'batch_norm',
     'condconv_efficientnet',
     'condconv_mobilenetv2',
@@ -70,6 +79,7 @@ __all__ = [
     'dmnet_resnet',
     'dyconv_mobilenetv2',
     'dyconv_resnet',
+    'dynamic_kernels',
     'dynet_mobilenetv2',
     'dynet_mobilenetv3_large',
     'dynet_mobilenetv3_small',
@@ -78,6 +88,7 @@ __all__ = [
     'efficientnet',
     'fcn_resnet',
     'feature_info',
+    'hdfnet',
     'list_models',
     'mobilenetv2',
     'odconv_mobilenetv2',
@@ -91,4 +102,5 @@ __all__ = [
     'static_twin',
     'steered',
     'steering_kernel',
+    'vgg',
 ]

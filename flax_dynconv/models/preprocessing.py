@@ -40,7 +40,10 @@ _METHODS = {'bilinear': 'linear', 'bicubic': 'cubic'}
 
 # The first pattern that is found in a name decides.
 _RULES = (
-    (r'resnet(8|20)(_|$)', Preprocessing(32, 32, 'bilinear', **_CIFAR, source='statistics of CIFAR-10, no weights')),
+    (
+        r'resnet(8|20)(_|$)|^vgg8_bn$',
+        Preprocessing(32, 32, 'bilinear', **_CIFAR, source='statistics of CIFAR-10, no weights'),
+    ),
     (r'^condconv_efficientnet_b0', Preprocessing(224, 256, 'bicubic', **_HALF, source='timm tf_efficientnet_cc_b0')),
     (r'^condconv_efficientnet_b1', Preprocessing(240, 272, 'bicubic', **_HALF, source='timm tf_efficientnet_cc_b1')),
     (r'^efficientnet_b0$', Preprocessing(224, 256, 'bicubic', **_IMAGENET, source='timm tf_efficientnet_b0.in1k')),
@@ -51,7 +54,7 @@ _RULES = (
         Preprocessing(224, 232, 'bilinear', **_IMAGENET, source='torchvision IMAGENET1K_V1'),
     ),
     (
-        r'^(resnet(18|34|50|101)|mobilenetv2_100|mobilenetv3_(small|large)|shufflenetv2_(050|100))$',
+        r'^(resnet(18|34|50|101)|mobilenetv2_100|mobilenetv3_(small|large)|vgg(16|19)_bn|shufflenetv2_(050|100))$',
         Preprocessing(224, 256, 'bilinear', **_IMAGENET, source='torchvision IMAGENET1K_V1'),
     ),
     (r'^odconv_', Preprocessing(224, 256, 'bilinear', **_IMAGENET, source='OSVAI/ODConv main.py')),
@@ -67,7 +70,7 @@ def preprocessing(name):
 
     Other weights of the same network may want another: torchvision's IMAGENET1K_V2 a `resize` of 232, timm's
     AdvProp EfficientNets ('ap') a mean and deviation of 0.5; `facts._replace(resize=232)` says so. The small
-    ResNets have no published weights: 32 pixels and the statistics of CIFAR-10.
+    ResNets and `vgg8_bn` have no published weights: 32 pixels and the statistics of CIFAR-10.
 
     Raises ValueError for an unknown name (it suggests close ones), for a segmentation network, which takes images of
     any size, and for a model that was added to `MODELS` and of which nothing is known.

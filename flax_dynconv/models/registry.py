@@ -16,11 +16,12 @@ from flax_dynconv.models.mobilenet_v3 import MOBILENETS_V3
 from flax_dynconv.models.resnets import RESNETS
 from flax_dynconv.models.segmenters import SEGMENTERS
 from flax_dynconv.models.shufflenet_v2 import SHUFFLENETS_V2
+from flax_dynconv.models.vggs import VGGS
 from flax_dynconv.ops._checks import is_int
 
 # name -> constructor that takes num_classes, dtype and the network's other fields as keywords; all are classifiers
 MODELS = {**RESNETS, **MOBILENETS_V2, **EFFICIENTNETS, **MOBILENETS_V1, **MNASNETS, **MOBILENETS_V3, **SHUFFLENETS_V2}
-MODELS |= {**DYNET_RESNETS, **DYNET_MOBILES, **DYNET_SHUFFLENETS, **DYNET_MOBILENETS_V3}
+MODELS |= {**DYNET_RESNETS, **DYNET_MOBILES, **DYNET_SHUFFLENETS, **DYNET_MOBILENETS_V3, **VGGS}
 
 
 def create_model(name, num_classes=None, dtype=None, **overrides):

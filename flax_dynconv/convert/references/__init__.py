@@ -5,6 +5,8 @@ from flax_dynconv.convert.references.dfn import HIGHWAY, MOVING_MNIST, STEERABLE
 from flax_dynconv.convert.references.dmnet import DCM, DM_HEAD, ENCODER_DECODER
 from flax_dynconv.convert.references.dynconv import dynamic_conv
 from flax_dynconv.convert.references.dynconv_resnet import dy_resnet
+from flax_dynconv.convert.references.hdfnet import DDPM, DENSE_LAYER, DENSE_TRANS_LAYER, depth_dc
+from flax_dynconv.convert.references.hdfnet_networks import HDFNET_RES50, HDFNET_VGG16, HDFNET_VGG19
 from flax_dynconv.convert.references.mmseg import resnet_v1c
 from flax_dynconv.convert.references.odconv import ODCONV2D
 from flax_dynconv.convert.references.odconv_mobilenet import od_mobilenetv2
@@ -17,6 +19,7 @@ from flax_dynconv.convert.references.timm_efficientnet import CONDCONV_RESIDUAL,
 from flax_dynconv.convert.references.torchvision_mobilenet import TV_MOBILENET_V2, tv_mobilenet_v3
 from flax_dynconv.convert.references.torchvision_resnet import tv_resnet
 from flax_dynconv.convert.references.torchvision_shufflenet import tv_shufflenet_v2
+from flax_dynconv.convert.references.torchvision_vgg import tv_vgg
 from flax_dynconv.models.mobilenet_v3 import mobilenetv3_large, mobilenetv3_small
 
 LAYERS: dict[str, Reference] = {
@@ -30,6 +33,12 @@ LAYERS: dict[str, Reference] = {
     'seed.ODConv2D': PLAIN_ODCONV2D,
     'seed.YOLOODConv2d': YOLO_ODCONV2D,
     'dmnet.DCM': DCM,
+    'hdfnet.DepthDC3x3_1': depth_dc(1),
+    'hdfnet.DepthDC3x3_3': depth_dc(3),
+    'hdfnet.DepthDC3x3_5': depth_dc(5),
+    'hdfnet.DDPM': DDPM,
+    'hdfnet.DenseLayer': DENSE_LAYER,
+    'hdfnet.DenseTransLayer': DENSE_TRANS_LAYER,
 }
 NETWORKS: dict[str, Reference] = {
     'odconv.od_resnet18': od_resnet(18),
@@ -58,12 +67,19 @@ NETWORKS: dict[str, Reference] = {
     'torchvision.shufflenet_v2_x1_0': tv_shufflenet_v2(1.0),
     'torchvision.shufflenet_v2_x1_5': tv_shufflenet_v2(1.5),
     'torchvision.shufflenet_v2_x2_0': tv_shufflenet_v2(2.0),
+    'torchvision.vgg16_bn': tv_vgg(16),
+    'torchvision.vgg19_bn': tv_vgg(19),
 }
 SEGMENTATION: dict[str, Reference] = {
     'dmnet.DMHead': DM_HEAD,
     'dmnet.EncoderDecoder': ENCODER_DECODER,
     'mmseg.resnet50_v1c': resnet_v1c(50),
     'mmseg.resnet101_v1c': resnet_v1c(101),
+}
+SALIENCY: dict[str, Reference] = {
+    'hdfnet.HDFNet_VGG16': HDFNET_VGG16,
+    'hdfnet.HDFNet_VGG19': HDFNET_VGG19,
+    'hdfnet.HDFNet_Res50': HDFNET_RES50,
 }
 # Networks that are in no list of models for images.
 FILTER_NETWORKS: dict[str, Reference] = {
@@ -72,4 +88,4 @@ FILTER_NETWORKS: dict[str, Reference] = {
     'dfn.Highway': HIGHWAY,
     'dfn.Stereo': STEREO,
 }
-REFERENCES: dict[str, Reference] = {**LAYERS, **NETWORKS, **FILTER_NETWORKS, **SEGMENTATION}
+REFERENCES: dict[str, Reference] = {**LAYERS, **NETWORKS, **FILTER_NETWORKS, **SEGMENTATION, **SALIENCY}
