@@ -55,8 +55,8 @@ class VGG(Network):
     layers with activation and dropout -> `classifier`. With `num_classes=0` the mean over the last map, (B, C), is
     returned and there are no linear layers; with `features_only=True` the map of each stage, before its pooling.
 
-    Seams and settings: see `Network`; here also `hidden_features`, those of the linear layers, which `width`
-    multiplies too, and `bins`, along one side. `stem_conv` is the first convolution. There is nothing that `drop_path`
+    Seams and settings: see `Network`; here also `hidden_features`, those of the linear layers, which `width` does
+    not multiply, and `bins`, along one side. `stem_conv` is the first convolution. There is nothing that `drop_path`
     could drop. Maps of odd height or width lose a row or column when pooled.
 
     Raises ValueError for a `drop_path`, sizes below 1 and what `Network` refuses.
@@ -127,7 +127,7 @@ class VGG(Network):
 
     def _linear(self, name):
         return nn.Dense(
-            max(1, round(self.hidden_features * self.width)),
+            self.hidden_features,
             kernel_init=nn.initializers.normal(0.01),
             dtype=self.dtype,
             param_dtype=self.param_dtype,

@@ -9,6 +9,7 @@ from flax_dynconv.convert import from_torch, get_reference, to_torch, verify
 from flax_dynconv.convert.layouts import to_flax
 from flax_dynconv.convert.layouts import to_torch as to_channels_first
 from tests.golden.loader import Golden, names
+from tests.models.tiny import quick
 
 WHOLE = ('od_resnet', 'tf_efficientnet')
 LAYERS = [(name, mode) for name, mode in names() if not name.startswith(WHOLE)]
@@ -42,7 +43,7 @@ def gradients(golden, mode, dtype):
     rest = {k: v for k, v in variables.items() if k not in ('params', 'torch_buffers')}
     mutable = ['batch_stats'] if case.train else []
 
-    @jax.jit
+    @quick
     def grad(params, inputs):
         def loss(params, inputs):
             call = reference.call(case.train)

@@ -49,7 +49,9 @@ IDS = [reference for reference in NETWORKS if reference in MIRRORS]
 
 def test_every_network_has_a_mirror():
     without = set(NETWORKS) - set(MIRRORS)
-    assert without <= {'torchvision.shufflenet_v2_x2_0'}, without
+    # Those of the VGGs are in test_hdfnet.py: their linear layers are large whatever the number of classes.
+    known = {'torchvision.shufflenet_v2_x2_0', 'torchvision.vgg16_bn', 'torchvision.vgg19_bn'}
+    assert without <= known, without
 
 
 def arguments(reference):
