@@ -3,9 +3,9 @@
 import io
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from flax_dynconv.training.data.source import UnreadableImage
+from flax_dynconv.training.data.damage import damage_named
 
 
 def decode(data, name):
@@ -21,17 +21,11 @@ def decode(data, name):
     >>> decode(Image.new('L', (2, 1), 7), 'grey.png').getpixel((0, 0))
     (7, 7, 7)
     """
-    try:
-        image = Image.open(io.BytesIO(data)) if isinstance(data, bytes) else data
+    in_file = isinstance(data, bytes)
+    with damage_named(name, len(data) if in_file else 0):
+        image = Image.open(io.BytesIO(data)) if in_file else data
         image.load()
         return _rgb(image)
-    except UnidentifiedImageError as error:
-        # PIL's own words hold an address in memory, which would be another in every run.
-        raise UnreadableImage(name, f'PIL knows no image format that starts like its {len(data)} bytes') from error
-    except MemoryError:
-        raise  # The machine is short of memory; it says nothing of the image.
-    except Exception as error:  # PIL's plugins raise almost anything on damaged files.
-        raise UnreadableImage(name, f'{type(error).__name__}: {error}') from error
 
 
 def _rgb(image):

@@ -3,16 +3,22 @@
 import io
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from flax_dynconv.training.data.source import UnreadableImage
+from flax_dynconv.training.data.damage import damage_named
 
 # 8 bits, indices into a palette (not its colours), and what PIL calls 16 and 32 bits.
 MODES = ('L', 'P', 'I', 'I;16', 'I;16B', 'I;16L')
+# Of a PNG: its first bytes, where its head has the depth of a channel and the kind of colour, and what grey is there.
+_PNG, _DEPTH, _COLOUR, _GREY = b'\x89PNG\r\n\x1a\n', 24, 25, 0
+# By what PIL multiplies grey of 2 and 4 bits, so that white is 255.
+_SCALED = {2: 85, 4: 17}
 
 
 def decode_labels(data, name):
     """The values of the pixels of a label image, (H, W) int32: of a palette its indices, never its colours.
+
+    Grey PNGs of 2 and 4 bits have the numbers that are in the file, which PIL alone would spread over 0 to 255.
 
     Raises `UnreadableImage`, with `name` and the reason, for what is damaged or no image; ValueError for another mode,
     such as RGB: colours say no class.
@@ -22,17 +28,11 @@ def decode_labels(data, name):
     >>> decode_labels(file.getvalue(), 'labels.png').tolist()
     [[7, 7]]
     """
-    try:
+    with damage_named(name, len(data)):
         image = Image.open(io.BytesIO(data))
         image.load()
-    except UnidentifiedImageError as error:
-        raise UnreadableImage(name, f'PIL knows no image format that starts like its {len(data)} bytes') from error
-    except MemoryError:
-        raise  # The machine is short of memory; it says nothing of the image.
-    except Exception as error:  # PIL's plugins raise almost anything on damaged files.
-        raise UnreadableImage(name, f'{type(error).__name__}: {error}') from error
     check_mode(image, name)
-    return np.asarray(image).astype(np.int32)
+    return np.asarray(image).astype(np.int32) // _scale(data)
 
 
 def check_mode(image, name):
@@ -41,6 +41,25 @@ def check_mode(image, name):
         raise ValueError(
             f'{name} must be a label image of the mode L, P or I, whose pixels are the numbers of classes, '
             f'got the mode {image.mode}'
+        )
+
+
+def _scale(data):
+    """By what PIL has multiplied the pixels of the file: 1, but for grey PNGs of 2 and 4 bits."""
+    grey = data.startswith(_PNG) and data[_COLOUR] == _GREY
+    return _SCALED.get(data[_DEPTH], 1) if grey else 1
+
+
+def check_ignored(ignore_label, num_classes, reduce_zero_label, where):
+    """ValueError if `ignore_label` is a class too, in the files or afterwards: it would vanish silently.
+
+    >>> check_ignored(255, 19, False, 'here')
+    """
+    last = num_classes - 1 + int(reduce_zero_label)
+    if ignore_label <= last:
+        raise ValueError(
+            f'ignore_label must be larger than the labels of the {num_classes} classes of {where}, which are up to '
+            f'{last}, got {ignore_label}: this class would count nowhere'
         )
 
 

@@ -1,14 +1,16 @@
 """Images in folders, with the class of every pixel in label images beside them."""
 
+import contextlib
 import os
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
+from flax_dynconv.training.data.damage import damage_named
 from flax_dynconv.training.data.decoding import decode
-from flax_dynconv.training.data.label_decoding import check_mode, decode_labels, to_classes
+from flax_dynconv.training.data.label_decoding import check_ignored, check_mode, decode_labels, to_classes
 from flax_dynconv.training.data.label_listing import pair_up
-from flax_dynconv.training.data.source import UnreadableImage, check_split
+from flax_dynconv.training.data.source import check_split
 
 CLASS_FILE = 'classes.txt'
 
@@ -20,8 +22,8 @@ class LabelFolder:
     label of the training images but `ignore_label`, all of which are read for that.
 
     At opening the heads of all files are read: ValueError that names the file for a label image of another mode than
-    L, P or I, and for an image and labels of different sizes; `UnreadableImage` for what is no image. FileNotFoundError
-    if there is no such folder.
+    L, P or I, and for an image and labels of different sizes; `UnreadableImage` for what is no image. ValueError too
+    where `ignore_label` is the label of a class. FileNotFoundError if there is no such folder.
     """
 
     splits = ('train', 'test')
@@ -39,6 +41,7 @@ class LabelFolder:
             self.classes = _lines(Path(class_names).expanduser() if class_names else self.path / CLASS_FILE)
         else:
             self.classes = tuple(map(str, range(self._largest() + 1)))
+        check_ignored(ignore_label, len(self.classes), reduce_zero_label, f'the folder {self.path}')
 
     def size(self, split):
         """Number of images."""
@@ -102,12 +105,12 @@ def _lines(path):
     return names
 
 
+@contextlib.contextmanager
 def _opened(path, name):
-    try:
-        return Image.open(path)
-    except UnidentifiedImageError as error:
-        reason = f'PIL knows no image format that starts like its {path.stat().st_size} bytes'
-        raise UnreadableImage(name, reason) from error
+    with path.open('rb') as file:
+        with damage_named(name, path.stat().st_size):
+            image = Image.open(file)
+        yield image
 
 
 def _refuse(error):

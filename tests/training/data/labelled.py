@@ -1,6 +1,8 @@
 """A small set of images with labelled pixels, in folders."""
 
 import io
+import struct
+import zlib
 
 import numpy as np
 from PIL import Image
@@ -17,6 +19,31 @@ def png(pixels, mode=None):
     file = io.BytesIO()
     image.save(file, 'PNG')
     return file.getvalue()
+
+
+def jpeg(pixels):
+    """Bytes of a JPEG."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, 'JPEG')
+    return file.getvalue()
+
+
+def grey_png(rows, width, bits):
+    """Bytes of a grey PNG with so many bits a pixel, from its packed rows (H, bytes): PIL writes 1, 8 and 16 only."""
+    head = struct.pack('>IIBBBBB', width, len(rows), bits, 0, 0, 0, 0)
+    pixels = zlib.compress(b''.join(b'\0' + row.tobytes() for row in rows))
+    chunks = (b'IHDR', head), (b'IDAT', pixels), (b'IEND', b'')
+    return b'\x89PNG\r\n\x1a\n' + b''.join(_chunk(*chunk) for chunk in chunks)
+
+
+def claiming(data, side):
+    """A PNG whose head says that its sides are other ones."""
+    head = struct.pack('>II', side, side) + data[24:29]
+    return data[:8] + _chunk(b'IHDR', head) + data[33:]
+
+
+def _chunk(name, data):
+    return struct.pack('>I', len(data)) + name + data + struct.pack('>I', zlib.crc32(name + data))
 
 
 def arrays(split, number, classes=3):

@@ -11,7 +11,7 @@ from flax_dynconv.training.data.label_folder import LabelFolder
 from flax_dynconv.training.data.label_listing import pair_up
 from flax_dynconv.training.data.source import UnreadableImage
 from tests.training.data.images import write_folder
-from tests.training.data.labelled import NAMES, arrays, files, png
+from tests.training.data.labelled import NAMES, arrays, claiming, files, grey_png, jpeg, png
 
 LAYOUTS = {
     'plain': '{split}/images/{name}.png {split}/labels/{name}.png',
@@ -44,6 +44,15 @@ def test_modes_give_numbers_and_never_colours(mode, tmp_path):
     made['train/labels/im2.png'] = png(labels.astype(np.uint16 if mode == 'I;16' else np.uint8), mode)
     found = LabelFolder(write_folder(tmp_path, made)).example('train', 2, None)[1]
     np.testing.assert_array_equal(found, labels)
+
+
+@pytest.mark.parametrize('bits', [2, 4])
+def test_few_bits_of_grey_are_not_spread(bits):
+    values = np.random.default_rng(bits).integers(0, 2**bits, (3, 8), np.uint8)
+    packed = np.packbits(np.unpackbits(values[..., None], axis=-1)[..., -bits:].reshape(3, -1), axis=1)
+    data = grey_png(packed, 8, bits)
+    assert np.asarray(Image.open(io.BytesIO(data))).max() == 255  # PIL alone.
+    np.testing.assert_array_equal(decode_labels(data, 'labels'), values)
 
 
 def test_32_bits():
@@ -80,6 +89,21 @@ def test_another_label_is_ignored(tmp_path):
     assert source.example('train', 0, None)[1][0, 0] == 77
 
 
+@pytest.mark.parametrize(
+    ('names', 'options', 'message'),
+    [
+        (tuple('abc'), {'ignore_label': 2}, r'ignore_label must be larger than .* 3 classes .* are up to 2, got 2'),
+        (tuple('abcde'), {'ignore_label': 3, 'reduce_zero_label': True}, r'5 classes .* are up to 5, got 3'),
+        (tuple('abcde'), {'ignore_label': 5, 'reduce_zero_label': True}, r'5 classes .* are up to 5, got 5'),
+        (tuple(map(str, range(300))), {}, r'the 300 classes of the folder .* are up to 299, got 255'),
+    ],
+)
+def test_a_class_that_would_be_ignored_is_refused(names, options, message, tmp_path):
+    folder = write_folder(tmp_path, files(names=names))
+    with pytest.raises(ValueError, match=message):
+        LabelFolder(folder, **options)
+
+
 def _label(name, value):
     """The labels of a training image of which the first pixel has a value."""
     labels = np.minimum(arrays('train', int(name[2:]))[1], 2)
@@ -101,6 +125,18 @@ BAD = {
     ),
     'labels that are no image': ({'val/labels/im2.png': b'no'}, r'val/labels/im2.png cannot be read: PIL knows no'),
     'an image that is none': ({'val/images/im2.png': b'no'}, r'val/images/im2.png cannot be read: PIL knows no'),
+    'labels cut off within the head': (
+        {'val/labels/im2.png': png(arrays('val', 2)[1])[:20]},
+        r'val/labels/im2.png cannot be read: OSError: Truncated',
+    ),
+    'an image cut off within the head': (
+        {'val/images/im2.png': None, 'val/images/im2.jpg': jpeg(arrays('val', 2)[0])[:100]},
+        r'val/images/im2.jpg cannot be read: ',
+    ),
+    'too many pixels': (
+        {'train/images/im2.png': claiming(files()['train/images/im2.png'], 60000)},
+        r'train/images/im2.png cannot be read: DecompressionBombError: ',
+    ),
     'two images': (
         {'train/images/im1.jpg': b''},
         r'names must differ in more than the ending, got train/images/im1.jpg and train/images/im1.png',
