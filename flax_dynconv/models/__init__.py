@@ -9,6 +9,7 @@ from flax_dynconv.models.dynet_mobilenet_v3 import dynet_mobilenetv3_large, dyne
 from flax_dynconv.models.dynet_resnet import dynet_resnet
 from flax_dynconv.models.dynet_shufflenet import dynet_shufflenetv2
 from flax_dynconv.models.efficientnet import condconv_efficientnet, efficientnet
+from flax_dynconv.models.encoder_weights import with_encoder_weights
 from flax_dynconv.models.fcn_head import FCNHead
 from flax_dynconv.models.feature_info import FeatureInfo, feature_info
 from flax_dynconv.models.frame_predictor import FramePredictor
@@ -103,4 +104,5 @@ __all__ = [
     'steered',
     'steering_kernel',
     'vgg',
+    'with_encoder_weights',
 ]

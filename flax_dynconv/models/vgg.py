@@ -59,7 +59,8 @@ class VGG(Network):
     not multiply, and `bins`, along one side. `stem_conv` is the first convolution. There is nothing that `drop_path`
     could drop. Maps of odd height or width lose a row or column when pooled.
 
-    Raises ValueError for a `drop_path`, sizes below 1 and what `Network` refuses.
+    Raises ValueError for a `drop_path`, sizes below 1, images that pooling leaves nothing of, and what `Network`
+    refuses.
 
     >>> import jax
     >>> model = VGG(stage_sizes=(1, 2), features=4, num_classes=3, hidden_features=8)
@@ -144,3 +145,6 @@ class VGG(Network):
             if not is_int(value) or value < 1:
                 raise ValueError(f'{name} must be an integer >= 1, got {value!r}')
         super().check_fields(x)
+        least = self.feature_strides[-1] * (1 if self.features_only else self._stages()[-1][0])
+        if min(x.shape[1:3]) < least:
+            raise ValueError(f'x must have a height and width of at least {least}, got shape {x.shape}')

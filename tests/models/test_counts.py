@@ -51,6 +51,8 @@ PARAMETERS = {
     'condconv_mnasnet_a1_8x': 23_961_966,
     'mobilenetv3_small': 2_542_856,
     'mobilenetv3_large': 5_483_032,
+    'vgg16_bn': 138_365_992,
+    'vgg19_bn': 143_678_248,
 }
 
 # Billions. Those of the bottleneck networks are published for a stride in the first 1x1 convolution (the static

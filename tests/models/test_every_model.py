@@ -10,7 +10,7 @@ import optax
 import pytest
 from flax import traverse_util
 
-from flax_dynconv.models import MODELS, create_model, static_twin
+from flax_dynconv.models import MODELS, VGG, create_model, static_twin
 from tests.models.tiny import IMAGES, initial, quick, tiny
 from tests.tolerances import assert_close
 
@@ -27,6 +27,7 @@ def family(name):
     """The plan without its depth or size: one method on one kind of network. Static ResNets have two kinds of block."""
     name = re.sub(r'(_b\d|_small|_large)$', '', plan(name))
     name = re.sub(r'^resnet(50|101)$', 'bottleneck', name)
+    name = re.sub(r'^vgg\d+_bn$', 'vgg', name)
     return re.sub(r'resnet\d+$', 'resnet', name)
 
 
@@ -35,6 +36,13 @@ def first_of_each(names, kind):
     for name in names:
         chosen.setdefault(kind(name), name)
     return list(chosen.values())
+
+
+def strides_of(name):
+    """Strides of the maps at the usual output stride."""
+    if name.startswith('vgg'):
+        return (1, 2, 4, 8, 16)
+    return (1, 1, 2, 4) if name in SMALL else (2, 4, 8, 16, 32)
 
 
 # For small images: their stem has stride 1 and there is no pooling.
@@ -74,13 +82,14 @@ def check_maps(model, strides):
     model = model.clone(features_only=True)
     assert model.feature_strides == strides
     maps, _ = jax.eval_shape(model.init_with_output, KEY, GREY)
-    assert [y.shape[1:3] for y in maps] == [(-(-72 // stride), -(-40 // stride)) for stride in strides]
+    # The VGGs pool without zeros around the map.
+    up = 0 if isinstance(model, VGG) else 1
+    assert [y.shape[1:3] for y in maps] == [((72 + up * (s - 1)) // s, (40 + up * (s - 1)) // s) for s in strides]
 
 
 @pytest.mark.parametrize('name', MODELS)
 def test_strides_are_named(name):
-    strides = create_model(name).feature_strides
-    assert strides == ((1, 1, 2, 4) if name in SMALL else (2, 4, 8, 16, 32))
+    assert create_model(name).feature_strides == strides_of(name)
 
 
 @pytest.mark.parametrize('name', PLANS)
@@ -93,7 +102,7 @@ def test_maps_have_their_strides(name):
 @pytest.mark.parametrize('name', [name for name in STATIC if name not in SMALL])
 def test_output_stride(name, output_stride):
     model = create(name, output_stride=output_stride)
-    check_maps(model, tuple(min(stride, output_stride) for stride in (2, 4, 8, 16, 32)))
+    check_maps(model, tuple(min(stride, output_stride) for stride in strides_of(name)))
 
 
 @pytest.mark.parametrize('name', STATIC)
@@ -105,7 +114,7 @@ def test_pooled_features(name):
     assert pooled.shape[0] == logits.shape[0]
     assert pooled.ndim == 2 and pooled.dtype == jnp.float32
     assert not {'fc', 'classifier'} & set(own['params'])
-    assert 'hidden' in variables['params'] or pooled.shape[1] == features
+    assert {'hidden', 'hidden_1'} & set(variables['params']) or pooled.shape[1] == features
 
 
 @pytest.mark.parametrize('name', STATIC)
@@ -147,6 +156,8 @@ TAKEN_AWAY = {
     'dynet_mobilenetv2': {LAST},
     'dynet_shufflenetv2': LEFT,
     'dynet_mobilenetv3': {LAST},
+    # A bias, and the mean that the next norm takes away.
+    'vgg': {'stage1_0/conv/bias', 'stage2_0/conv/bias'},
 }
 
 

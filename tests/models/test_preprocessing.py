@@ -53,7 +53,7 @@ def test_torchvision_is_named_where_it_has_weights():
     """torchvision.models.list_models(), for the networks that are here."""
     published = {'resnet18', 'resnet34', 'resnet50', 'resnet101', 'mobilenetv2_100'}
     published |= {f'mobilenetv3_{size}' for size in ('small', 'large')}
-    published |= {f'shufflenetv2_{size}' for size in ('050', '100', '150', '200')}
+    published |= {f'shufflenetv2_{size}' for size in ('050', '100', '150', '200')} | {'vgg16_bn', 'vgg19_bn'}
     assert {name for name in MODELS if 'torchvision' in preprocessing(name).source} == published
 
 
@@ -63,7 +63,7 @@ def test_crop_share():
 
 
 def test_small_networks_have_small_images():
-    for name in ('resnet8', 'odconv_resnet20_4x', 'dyconv_resnet8_4x'):
+    for name in ('resnet8', 'odconv_resnet20_4x', 'dyconv_resnet8_4x', 'vgg8_bn'):
         assert preprocessing(name)[:2] == (32, 32)
 
 
