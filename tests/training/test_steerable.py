@@ -164,6 +164,20 @@ def test_bad_images_are_named(array, size, message, tmp_path):
         read_images(write(tmp_path / 'x.npy', array), size, 4)
 
 
+def test_images_that_filtering_leaves_black_are_refused(tmp_path):
+    images = np.zeros((9, 8, 8), np.uint8)
+    images[:5] = np.random.default_rng(0).integers(0, 256, (5, 8, 8))
+    with pytest.raises(ValueError, match=r'x\.npy: filtered test images must differ, got the same in all'):
+        tasks.create_task(QUICK.updated(data=str(write(tmp_path / 'x.npy', images)), image_size=8, test_examples=4))
+    # A training pass over black images has no variance to explain, and is no reason to stop.
+    task = SteerableFiltering(read_images(write(tmp_path / 'y.npy', images[::-1].copy()), 8, 4))
+    black = {name: array[:2] for name, array in next(task.batches('test', 4)).items()} | {
+        'target': np.zeros((2, 8, 8, 1))
+    }
+    totals = task.metrics((jnp.ones((2, 8, 8, 1)), jnp.ones((2, 81)) * jnp.arange(81.0)[None, :]), black)
+    assert task.summary(totals)['explained'] == 0.0
+
+
 def test_bad_files_are_named(tmp_path):
     (tmp_path / 'x.npy').write_bytes(b'no array')
     with pytest.raises(ValueError, match=r'x\.npy cannot be read as \.npy'):

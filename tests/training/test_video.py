@@ -429,7 +429,7 @@ def test_eight_devices_give_the_numbers_of_one_and_no_activation_travels():
 
 def test_pictures_of_stereo_pairs_have_horizontal_filters(tmp_path):
     pairs = np.random.default_rng(0).random((6, 2, 8, 16)).astype(np.float32)
-    task = FramePrediction(Recorded('pairs', {'train': pairs, 'test': pairs[:1]}, 2), 1, 'mse')
+    task = FramePrediction(Recorded('pairs', {'train': pairs, 'test': pairs[:2]}, 2), 1, 'mse')
     model = FRAME_PREDICTORS['dfn_stereo'](width=0.05, output_frames=1)
     variables = task.init(model, jax.random.key(0))
     record = {'epoch': 1, 'train': {'loss': 1.0, 'saved': -0.5}, 'test': {'loss': 1.0, 'saved': 0.5}}

@@ -5,17 +5,26 @@ import jax.numpy as jnp
 from flax_dynconv.models import steering_kernel
 from flax_dynconv.training import masked
 from flax_dynconv.training.data.examples import ExampleTask
+from flax_dynconv.training.explained import check_explicable, share_explained
 
 
 class SteerableFiltering(ExampleTask):
     """A `Task`: from an image (B, H, W, 1) and an angle (B,) to the image filtered at that angle, by squared error.
 
     The network's outputs are the filtered images and the filters (B, 9, 9) that it generated. Figures: `mse`, the mean
-    over examples and pixels, which is minimised (`loss`); `explained`, 1 - mse / variance of the targets; and
+    over examples and pixels, which is minimised (`loss`); `explained`, 1 - mse / variance of the targets (0 in a
+    training pass of which that is 0); and
     `filter_correlation`, Pearson's correlation of a filter's taps with those of K_theta, averaged over the examples.
+
+    Raises ValueError for test images whose targets are one value: black ones.
     """
 
     num_outputs, score = 1, 'explained'
+
+    def __init__(self, examples):
+        super().__init__(examples)
+        made = (examples.test(index)['target'] for index in range(examples.size('test')))
+        check_explicable((pixel for target in made for pixel in target.ravel()), examples.name, 'filtered test images')
 
     def inputs(self, batch):
         """The images and their angles."""
@@ -44,7 +53,7 @@ class SteerableFiltering(ExampleTask):
         return {
             'loss': mse,
             'mse': mse,
-            'explained': 1 - mse / variance,
+            'explained': share_explained(mse, variance, means['target_square']),
             'filter_correlation': means['correlation'],
         }
 

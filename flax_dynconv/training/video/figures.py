@@ -28,7 +28,8 @@ def of_best_constant(mean, mean_square):
     """{'bce', 'mse'} of the constant image that is best for frames with this mean image; in float64.
 
     Both are least for the mean of the frames in every pixel: d/dc of -(m log c + (1 - m) log(1 - c)) and of
-    E[t^2] - 2 c m + c^2 are 0 at c = m. `mean_square` is the mean of t^2 over frames and pixels.
+    E[t^2] - 2 c m + c^2 are 0 at c = m. `mean_square` is the mean of t^2 over frames and pixels; rounding of the two
+    gives no error below 0.
 
     >>> of_best_constant(np.array([0.0, 1.0]), 0.5)['mse']
     0.0
@@ -36,7 +37,7 @@ def of_best_constant(mean, mean_square):
     mean = np.asarray(mean, np.float64)
     p = np.clip(mean, EPSILON, 1 - EPSILON)
     bce = -np.mean(mean * np.log(p) + (1 - mean) * np.log1p(-p))
-    return {'bce': float(bce), 'mse': float(mean_square - np.mean(mean**2))}
+    return {'bce': float(bce), 'mse': max(0.0, float(mean_square - np.mean(mean**2)))}
 
 
 def _wide(values):

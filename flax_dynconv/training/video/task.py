@@ -4,6 +4,7 @@ import jax.numpy as jnp
 
 from flax_dynconv.training import masked
 from flax_dynconv.training.data.examples import ExampleTask
+from flax_dynconv.training.explained import check_explicable, share_explained
 from flax_dynconv.training.video import figures
 
 
@@ -12,7 +13,9 @@ class FramePrediction(ExampleTask):
 
     Minimised is `loss`, 'bce' or 'mse', a mean over examples, frames and pixels. Figures: both; `constant_bce` or
     `constant_mse`, of the one image that is best for all frames that are evaluated, and in every pixel; and `saved`,
-    what the network's loss is less than that, as a share of it.
+    what the network's loss is less than that, as a share of it (0 in a training pass without differences).
+
+    Raises ValueError for test frames that are all the same: the best constant image is all of them.
     """
 
     num_outputs, score = 1, 'saved'
@@ -20,6 +23,8 @@ class FramePrediction(ExampleTask):
     def __init__(self, examples, input_frames, loss='bce'):
         super().__init__(examples)
         self.input_frames, self.loss_name = input_frames, loss
+        made = (examples.test(index)['frames'][input_frames:] for index in range(examples.size('test')))
+        check_explicable((frame for video in made for frame in video), examples.name, 'predicted frames of the tests')
 
     def inputs(self, batch):
         """The frames that are seen."""
@@ -47,9 +52,10 @@ class FramePrediction(ExampleTask):
         """loss, bce, mse, the loss of the best constant image, and saved."""
         means = {name: total / totals['count'] for name, total in totals.items()}
         errors = {name: float(means[name]) for name in ('bce', 'mse')}
-        constant = figures.of_best_constant(means['frame'], float(means['square']))[self.loss_name]
-        loss = errors[self.loss_name]
-        return {'loss': loss, **errors, f'constant_{self.loss_name}': constant, 'saved': 1 - loss / constant}
+        square, loss = float(means['square']), errors[self.loss_name]
+        constant = figures.of_best_constant(means['frame'], square)[self.loss_name]
+        saved = share_explained(loss, constant, square if self.loss_name == 'mse' else 0.0)
+        return {'loss': loss, **errors, f'constant_{self.loss_name}': constant, 'saved': saved}
 
     def picture(self, path, trained, batch_size):
         """Frames seen, true and predicted, where pixels come from, and learning curves."""
