@@ -11,6 +11,8 @@ from flax import linen as nn
 from flax import traverse_util
 from flax.errors import ModifyScopeVariableError
 
+from flax_dynconv.models._noted_costs import note, noted
+
 
 class Layer(NamedTuple):
     """One module of the network: `path` names joined by '/', `output` its shape, the counts are its own."""
@@ -38,7 +40,8 @@ def count(model, *inputs, **kwargs):
     divided by its length. A convolution costs H' * W' * P for a kernel of P weights, a linear layer in * out at each
     position. A dynamic convolution adds its routing, K * P for mixing K kernels and one per scaled activation,
     whichever implementation computes it. Norms, activations, pooling, additions, `nn.Einsum` and bare `jnp` calls
-    count as 0; the body of an `nn.scan` counts once, that of an `nn.vmap` as often as it runs.
+    count as 0. The bodies of an `nn.scan` and of an `nn.vmap` count as often as they run, all branches of an `nn.cond`
+    and an `nn.switch` do, and the body of an `nn.while_loop`, whose turns no shape tells, counts once.
 
     Counted are `nn.Conv`, `nn.ConvLocal`, `nn.ConvTranspose`, `nn.Dense`, `nn.DenseGeneral`, and every module with a
     method `multiply_adds(x_shape, y_shape)`: multiply-adds per sample, without those of its submodules. The layers
@@ -59,13 +62,15 @@ def count(model, *inputs, **kwargs):
         if context.method_name != '__call__':
             return next_function(*args, **kwargs)
         module = context.module
-        row = rows.setdefault(module.path, {'kind': type(module).__name__, 'output': None, 'total': 0})
+        row = rows.setdefault(module.path, {'kind': type(module).__name__, 'output': None})
         y = next_function(*args, **kwargs)
         x = args[0] if args else next(iter(kwargs.values()), None)
-        if hasattr(y, 'shape'):
-            row['output'] = tuple(y.shape)
-            row['total'] += _total(module, tuple(getattr(x, 'shape', ())), tuple(y.shape)) * _copies(y)
-        return y
+        if not hasattr(y, 'shape'):
+            return y
+        row['output'] = tuple(y.shape)
+        cost = _total(module, tuple(getattr(x, 'shape', ())), tuple(y.shape))
+        # Noted in the program and not added up here: a loop's body is traced more than once and runs more often.
+        return note(y, module.path, cost) if cost else y
 
     def whole(inputs):
         return tuple(traced if fixed is None else fixed for traced, fixed in zip(inputs, leading, strict=True))
@@ -81,23 +86,23 @@ def count(model, *inputs, **kwargs):
     traced = tuple(None if _is_static(value) else value for value in inputs)
     variables = jax.eval_shape(init, traced, arrays)
     try:
-        jax.eval_shape(functools.partial(call, False), variables, traced, arrays)
+        costs = noted(functools.partial(call, False), variables, traced, arrays)
     except ModifyScopeVariableError:  # The arguments ask for training: it may write.
         rows.clear()
-        jax.eval_shape(functools.partial(call, True), variables, traced, arrays)
+        costs = noted(functools.partial(call, True), variables, traced, arrays)
     params = nn.meta.unbox(variables).get('params', {})
     if _owners(params) - rows.keys():
         # A second module like one before it under `nn.jit` runs no code of its own: run it all again, without.
         rows.clear()
         with jax.disable_jit():
-            jax.eval_shape(functools.partial(call, True), variables, traced, arrays)
+            costs = noted(functools.partial(call, True), variables, traced, arrays)
     batch = _batch(inputs)
     layers = []
     for path, row in rows.items():
         own = _own_parameters(params, path)
-        if own or row['total']:
-            layers.append(Layer('/'.join(path), row['kind'], row['output'], own, row['total'] // batch))
-    return Report(_size(params), sum(row['total'] for row in rows.values()) // batch, tuple(layers))
+        if own or costs[path]:
+            layers.append(Layer('/'.join(path), row['kind'], row['output'], own, costs[path] // batch))
+    return Report(_size(params), costs.total() // batch, tuple(layers))
 
 
 def _conv(module, x_shape, y_shape):
@@ -139,15 +144,6 @@ def _total(module, x_shape, y_shape):
 
 def _rngs():
     return {name: jax.random.key(0) for name in ('params', 'dropout')}
-
-
-def _copies(y):
-    """How often `vmap` runs the call that gave y: inside it shapes lack the mapped axes."""
-    copies = 1
-    while isinstance(getattr(y, 'batch_dim', None), int):
-        copies *= y.val.shape[y.batch_dim]
-        y = y.val
-    return copies
 
 
 def _is_static(value):

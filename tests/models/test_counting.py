@@ -6,7 +6,8 @@ import pytest
 from flax import linen as nn
 
 from flax_dynconv.layers import CondConv, DynamicConv, DyNetConv, ODConv
-from flax_dynconv.models import count
+from flax_dynconv.models import FRAME_PREDICTORS, count
+from tests.tolerances import assert_close
 
 CASES = {
     'conv': (nn.Conv(8, (3, 3)), (1, 5, 5, 4), 5 * 5 * 9 * 4 * 8, 9 * 4 * 8 + 8),
@@ -160,3 +161,123 @@ def test_modules_under_jit_count_each():
     report = count(Net(), jnp.zeros((2, 4)))
     assert (report.parameters, report.multiply_adds) == (3 * 20, 3 * 16)
     assert [layer.path for layer in report.layers] == ['a', 'b', 'c']
+
+
+JITTED = nn.jit(nn.Dense)
+
+
+def test_a_network_that_was_counted_still_runs():
+    """`jit` may keep a program with what the count has noted in it."""
+
+    class Net(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return JITTED(4, name='layer')(x)
+
+    model, x = Net(), jnp.ones((2, 4))
+    variables = model.init(jax.random.key(0), x)
+    expected = x @ variables['params']['layer']['kernel']
+    for _ in range(2):
+        assert count(model, x).multiply_adds == 16
+        assert_close(model.apply(variables, x), expected)
+        gradient = jax.jit(jax.grad(lambda v, x: model.apply(v, x).sum()))(variables, x)
+        assert_close(gradient['params']['layer']['kernel'], jnp.full((4, 4), 2.0))
+
+
+class Loop(nn.Module):
+    """Two layers in a scan, and a scan in a scan."""
+
+    inner: int = 1
+
+    @nn.compact
+    def __call__(self, x, steps):
+        def body(module, carry, _):
+            carry = nn.Dense(4, name='outer')(carry)
+            return _repeat(module, self.inner, lambda m, c, _: (nn.Dense(4, name='inner')(c), None), carry), None
+
+        return _repeat(self, steps, body, x)
+
+
+def _repeat(module, length, body, x):
+    lifted = nn.scan(body, variable_broadcast='params', split_rngs={'params': False}, length=length)
+    return lifted(module, x, None)[0]
+
+
+@pytest.mark.parametrize('inner', [1, 3])
+@pytest.mark.parametrize('steps', [1, 7])
+def test_the_body_of_a_scan_counts_as_often_as_it_runs(steps, inner):
+    report = count(Loop(inner), jnp.zeros((2, 4)), steps)
+    assert report.parameters == 2 * 20
+    assert {layer.path: layer.multiply_adds for layer in report.layers} == {
+        'outer': steps * 16,
+        'inner': steps * inner * 16,
+    }
+    assert report.multiply_adds == steps * (1 + inner) * 16
+
+
+@pytest.mark.parametrize('wrap', [nn.remat, nn.jit], ids=['remat', 'jit'])
+def test_wrapped_bodies_count_too(wrap):
+    class Net(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return _repeat(self, 3, wrap(lambda m, c, _: (nn.Dense(4, name='layer')(c), None)), x)
+
+    assert count(Net(), jnp.zeros((2, 4))).multiply_adds == 3 * 16
+
+
+def test_vmap_of_a_scan_and_scan_of_a_vmap():
+    def each(module, x):
+        return _repeat(module, 5, lambda m, c, _: (nn.Dense(4, name='layer')(c), None), x)
+
+    def mapped(function):
+        return nn.vmap(function, variable_axes={'params': None}, split_rngs={'params': False})
+
+    class Outside(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return mapped(each)(self, x)
+
+    class Inside(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            step = mapped(lambda m, c: nn.Dense(4, name='layer')(c))
+            return _repeat(self, 5, lambda m, c, _: (step(m, c), None), x)
+
+    for model in (Outside(), Inside()):
+        assert count(model, jnp.zeros((3, 4))).multiply_adds == 5 * 16
+
+
+def test_a_gradient_within_a_network_counts_its_calls_forward():
+    class Net(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            layer = nn.Dense(4)
+            layer(x)
+            return jax.grad(lambda x: layer(x).sum())(x)
+
+    assert count(Net(), jnp.zeros((1, 4))).multiply_adds == 2 * 16
+
+
+def _by_hand(size, width, encodes, decodes):
+    """Of the predictor of moving digits: its convolutions and its 9x9 filtering, with channels times `width`."""
+    full, half = size**2, (size // 2) ** 2
+    a, b, c = (round(n * width) for n in (32, 64, 128))
+    encode = 9 * (full * a + half * (a * a + a * b + b * b + b * c + 2 * c * c))
+    decode = 9 * (half * (c * b + b * b) + full * 2 * b * b) + full * (b * c + c * 81 + 81)
+    return encodes * encode + decodes * decode
+
+
+@pytest.mark.parametrize('fields', [{}, {'unroll': True}, {'remat': True}, {'output_frames': 5}], ids=str)
+def test_a_frame_predictor_by_hand(fields):
+    """Ten frames in: 9 + n encodings and n decodings for n frames out."""
+    wanted = fields.get('output_frames', 10)
+    frames = jax.ShapeDtypeStruct((1, 10, 64, 64, 1), jnp.float32)
+    found = count(FRAME_PREDICTORS['dfn_moving_mnist'](**fields), frames).multiply_adds
+    assert found == _by_hand(64, 1, 9 + wanted, wanted)
+    assert found == 13_365_714_944 or wanted != 10
+
+
+def test_a_narrow_frame_predictor_by_hand():
+    model = FRAME_PREDICTORS['dfn_moving_mnist'](width=0.25, output_frames=5)
+    frames = jax.ShapeDtypeStruct((4, 5, 32, 32, 1), jnp.float32)
+    assert count(model, frames).multiply_adds == _by_hand(32, 0.25, 9, 5)
