@@ -11,7 +11,7 @@ from jax import lax
 from flax_dynconv.layers._arrays import add_bias, flatten_batch, restore_batch, stacked
 from flax_dynconv.layers._conv_fields import ConvFields
 from flax_dynconv.ops import Autotune, mixture_conv
-from flax_dynconv.ops._checks import is_int
+from flax_dynconv.ops._checks import check_ints
 
 
 class MixingConv(ConvFields, kw_only=True):
@@ -29,8 +29,7 @@ class MixingConv(ConvFields, kw_only=True):
         """(*batch, *spatial, C) as (B, *spatial, C), and the batch axes: none, one or several, as in `nn.Conv`."""
         x = jnp.asarray(x)
         self.check_input(x)
-        if not is_int(self.num_kernels) or self.num_kernels < 1:
-            raise ValueError(f'num_kernels: expected an int >= 1, got {self.num_kernels!r}')
+        check_ints(num_kernels=self.num_kernels)
         batch = x.shape[: x.ndim - len(self.kernel_shape) - 1]
         return flatten_batch(x, batch), batch
 

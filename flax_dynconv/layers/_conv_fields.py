@@ -6,7 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
-from flax_dynconv.ops._checks import is_int
+from flax_dynconv.ops._checks import are_ints, check_ints, is_int
 
 PaddingLike = str | int | Sequence[int | tuple[int, int]]
 
@@ -38,10 +38,9 @@ class ConvFields(nn.Module):
         """Refuse what these layers cannot do, with the argument's name, what was expected and what came."""
         size = self.kernel_size
         size = (size,) if is_int(size) else tuple(size) if isinstance(size, Sequence) else ()
-        if not size or not all(is_int(k) and k >= 1 for k in size):
+        if not size or not are_ints(size):
             raise ValueError(f'kernel_size: expected an int or ints, each >= 1, got {self.kernel_size!r}')
-        if not is_int(self.features) or self.features < 1:
-            raise ValueError(f'features: expected an int >= 1, got {self.features!r}')
+        check_ints(features=self.features)
         if self.mask is not None:
             raise ValueError('mask: expected None, a masked kernel is not supported by dynamic convolutions')
         if is_int(self.kernel_size) and x.ndim == 4:

@@ -10,7 +10,7 @@ from flax import linen as nn
 
 from flax_dynconv.layers._torch_init import torch_bias, torch_kernel
 from flax_dynconv.layers.conv_norm_act import ConvNormAct
-from flax_dynconv.ops._checks import is_int
+from flax_dynconv.ops._checks import check_ints
 
 
 class DenseBase(nn.Module, kw_only=True):
@@ -60,9 +60,7 @@ class DenseBase(nn.Module, kw_only=True):
 
     def require(self, minimum: int = 1, **values: Any) -> None:
         """Refuse values that are no whole numbers of at least `minimum`."""
-        for name, value in values.items():
-            if not is_int(value) or value < minimum:
-                raise ValueError(f'{name}: expected an int >= {minimum}, got {value!r}')
+        check_ints(minimum, **values)
 
 
 def size_of(shape) -> int:

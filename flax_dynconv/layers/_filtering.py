@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from flax_dynconv.ops import Autotune
-from flax_dynconv.ops._checks import is_int, same_size
+from flax_dynconv.ops._checks import are_odd, is_int, same_size
 
 CHANNELS = ('sum', 'shared', 'own')
 
@@ -106,8 +106,8 @@ class Filtering(nn.Module, kw_only=True):
         return x, filters
 
     def _check_fields(self, x):
-        size = self.kernel_shape if is_int(self.kernel_size) or isinstance(self.kernel_size, Sequence) else ()
-        if not size or not all(is_int(k) and k >= 1 and k % 2 for k in size):
+        size = (self.kernel_size,) if is_int(self.kernel_size) else self.kernel_size
+        if not are_odd(size):
             raise ValueError(
                 f'kernel_size: expected an odd int or odd ints, each >= 1 (k // 2 zeros on both sides keep the size), '
                 f'got {self.kernel_size!r}'

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
-from flax_dynconv.ops._checks import is_int
+from flax_dynconv.ops._checks import check_ints
 
 # N(0, 2 / fan_out), not truncated: what ODConv's and the common DY-CNN code draw for their attention.
 kaiming_fan_out = nn.initializers.variance_scaling(2.0, 'fan_out', 'normal')
@@ -30,8 +30,7 @@ class Routing(nn.Module, kw_only=True):
     def pool(self, x) -> jax.Array:
         """x (B, *spatial, C), or (B, C) pooled already, as its spatial mean (B, C), never below float32."""
         x = jnp.asarray(x)
-        if not is_int(self.num_kernels) or self.num_kernels < 1:
-            raise ValueError(f'num_kernels: expected an int >= 1, got {self.num_kernels!r}')
+        check_ints(num_kernels=self.num_kernels)
         if x.ndim < 2:
             raise ValueError(f'x: expected (batch, *spatial, channels) or (batch, channels), got shape {x.shape}')
         dtype = nn.dtypes.canonicalize_dtype(x, jnp.zeros((), self.param_dtype), dtype=self.dtype)

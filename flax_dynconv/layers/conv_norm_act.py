@@ -8,6 +8,7 @@ from flax import linen as nn
 
 from flax_dynconv.layers._norms import norm_of
 from flax_dynconv.layers._routing import kaiming_fan_out
+from flax_dynconv.ops._checks import are_odd
 
 
 class ConvNormAct(nn.Module):
@@ -49,7 +50,7 @@ class ConvNormAct(nn.Module):
     def __call__(self, x):
         """Convolve, normalise and activate x."""
         size = tuple(self.kernel_size)
-        if any(k % 2 == 0 for k in size):
+        if not are_odd(size):
             raise ValueError(f'kernel_size: expected odd sizes, which keep the size of the map, got {size}')
         y = nn.Conv(
             self.features,

@@ -12,7 +12,7 @@ from flax_dynconv.layers._torch_init import torch_bias, torch_kernel
 from flax_dynconv.layers.adaptive_average_pool import adaptive_average_pool
 from flax_dynconv.layers.conv_norm_act import ConvNormAct
 from flax_dynconv.ops import Autotune, per_sample_conv
-from flax_dynconv.ops._checks import is_int
+from flax_dynconv.ops._checks import check_ints
 
 
 class DCM(nn.Module):
@@ -25,7 +25,9 @@ class DCM(nn.Module):
     the filter is a scale of each channel by its global mean.
 
     Shapes: x (B, H, W, Cin) to (B, H, W, features); the filters (B, k, k, features). Dtypes: `nn.Conv`'s rule for the
-    result; pooling, filters and the sum over taps in promote_types(dtype, float32).
+    result. Pooling and the projection that makes the filters are in promote_types(dtype, float32); `per_sample_conv`
+    then rounds the filters to the dtype of r, as it does every kernel, and the sum over taps and the norm after it are
+    in promote_types(dtype, float32) again. So in bfloat16 the filters that are applied have 8 bits.
 
     Attributes:
       features: channels of filters and result.
@@ -108,7 +110,4 @@ class DCM(nn.Module):
     def _check(self, x):
         if x.ndim != 4:
             raise ValueError(f'x: expected (batch, height, width, channels), got shape {x.shape}')
-        for name in ('features', 'filter_size'):
-            value = getattr(self, name)
-            if not is_int(value) or value < 1:
-                raise ValueError(f'{name}: expected an int >= 1, got {value!r}')
+        check_ints(features=self.features, filter_size=self.filter_size)

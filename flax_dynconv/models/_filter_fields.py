@@ -3,7 +3,7 @@
 import numbers
 from collections.abc import Sequence
 
-from flax_dynconv.ops._checks import is_int
+from flax_dynconv.ops._checks import are_odd, is_int
 
 
 def square(size: int | Sequence[int]) -> tuple[int, ...]:
@@ -12,8 +12,8 @@ def square(size: int | Sequence[int]) -> tuple[int, ...]:
     >>> square(9), square((1, 13))
     ((9, 9), (1, 13))
     """
-    sizes = (size, size) if is_int(size) else tuple(size) if isinstance(size, Sequence) else ()
-    if len(sizes) != 2 or not all(is_int(k) and k >= 1 and k % 2 for k in sizes):
+    sizes = (size, size) if is_int(size) else size
+    if not are_odd(sizes) or len(sizes) != 2:
         raise ValueError(f'filter_size: expected an odd int >= 1 or two of them, got {size!r}')
     return tuple(int(k) for k in sizes)
 
@@ -28,10 +28,3 @@ def widened(features: Sequence[int], width: float) -> tuple[int, ...]:
     if not number or not 0 < width < float('inf'):
         raise ValueError(f'width: expected a number > 0, got {width!r}')
     return tuple(max(1, round(count * width)) for count in features)
-
-
-def check_counts(**counts: int) -> None:
-    """Refuse what is no whole number of at least 1; ValueError names the field."""
-    for name, count in counts.items():
-        if not is_int(count) or count < 1:
-            raise ValueError(f'{name}: expected an int >= 1, got {count!r}')

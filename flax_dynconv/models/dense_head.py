@@ -9,7 +9,7 @@ from flax import linen as nn
 from flax_dynconv.layers import ConvNormAct
 from flax_dynconv.models._seams import ModuleDef, offer
 from flax_dynconv.models.network import batch_norm
-from flax_dynconv.ops._checks import is_int
+from flax_dynconv.ops._checks import check_ints
 
 
 class DenseHead(nn.Module, kw_only=True):
@@ -66,10 +66,7 @@ class DenseHead(nn.Module, kw_only=True):
         """Refuse an input or fields that no head can have; the message names them."""
         if x.ndim != 4:
             raise ValueError(f'x must have shape (batch, height, width, channels), got {x.shape}')
-        for name in ('num_classes', 'channels'):
-            value = getattr(self, name)
-            if not is_int(value) or value < 1:
-                raise ValueError(f'{name} must be an integer >= 1, got {value!r}')
+        check_ints(num_classes=self.num_classes, channels=self.channels)
         rate = self.dropout
         if not isinstance(rate, numbers.Real) or isinstance(rate, bool) or not 0 <= rate < 1:
             raise ValueError(f'dropout must be a rate from 0 to below 1, got {rate!r}')

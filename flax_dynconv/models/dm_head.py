@@ -8,7 +8,7 @@ from flax import linen as nn
 from flax_dynconv.layers import DCM
 from flax_dynconv.models.dense_head import DenseHead
 from flax_dynconv.ops import Autotune
-from flax_dynconv.ops._checks import is_int
+from flax_dynconv.ops._checks import are_ints
 
 
 class DMHead(DenseHead):
@@ -56,7 +56,6 @@ class DMHead(DenseHead):
 
     def check_fields(self, x):
         """See `DenseHead`; here also the filter sizes."""
-        sizes = self.filter_sizes
-        if not isinstance(sizes, Sequence) or not sizes or not all(is_int(k) and k >= 1 for k in sizes):
-            raise ValueError(f'filter_sizes must be integers >= 1, at least one, got {sizes!r}')
+        if not are_ints(self.filter_sizes) or not self.filter_sizes:
+            raise ValueError(f'filter_sizes: expected ints >= 1, at least one, got {self.filter_sizes!r}')
         super().check_fields(x)

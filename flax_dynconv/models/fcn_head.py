@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from flax_dynconv.models.dense_head import DenseHead
-from flax_dynconv.ops._checks import is_int
+from flax_dynconv.ops._checks import check_ints
 
 
 class FCNHead(DenseHead):
@@ -45,6 +45,5 @@ class FCNHead(DenseHead):
 
     def check_fields(self, x):
         """See `DenseHead`; here also the number of convolutions."""
-        if not is_int(self.num_convs) or self.num_convs < 0:
-            raise ValueError(f'num_convs must be an integer >= 0, got {self.num_convs!r}')
+        check_ints(0, num_convs=self.num_convs)
         super().check_fields(x)

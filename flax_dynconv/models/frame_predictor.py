@@ -9,12 +9,14 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from flax_dynconv.layers import LocalFiltering
-from flax_dynconv.models._filter_fields import check_counts, square, widened
+from flax_dynconv.models._filter_fields import square, widened
 from flax_dynconv.models._frames import SEQUENCE, WINDOW, check_frames, doubled, no_state
+from flax_dynconv.models._predictor_fields import STATE, check_fields, check_state
 from flax_dynconv.models._unrolling import unroll
 from flax_dynconv.models.network import static_conv
 from flax_dynconv.models.untied_conv import UntiedConv
 from flax_dynconv.ops import Autotune
+from flax_dynconv.ops._checks import check_rank
 
 # U(-sqrt(3 / fan_in), sqrt(3 / fan_in)): He's law with gain 1.
 he_uniform = nn.initializers.variance_scaling(1.0, 'fan_in', 'uniform')
@@ -53,8 +55,8 @@ class FramePredictor(nn.Module, kw_only=True):
       implementation: form of `ops.per_position_conv`.
       dtype, param_dtype, precision: as in `nn.Conv`.
 
-    Raises ValueError for frames of another rank, too few, of odd size or not of `image_size`, and for fields out of
-    their range.
+    Raises ValueError for frames of another rank, too few, of odd size or not of `image_size`, for a state that is not
+    that of the frames, and for fields out of their range.
 
     >>> import jax, jax.numpy as jnp
     >>> model, frames = FramePredictor(output_frames=3, width=0.125), jnp.ones((2, 4, 8, 8, 1))
@@ -91,10 +93,7 @@ class FramePredictor(nn.Module, kw_only=True):
 
     def setup(self):
         """The convolutions, and the layer that applies the filters."""
-        check_counts(output_frames=self.output_frames, channels=self.channels, buffer_len=self.buffer_len)
-        places = (*(f'enc_{i}' for i in range(len(self.encoder))), 'mid')
-        if not set(self.untied) <= set(places):
-            raise ValueError(f'untied: expected names among {places}, got {tuple(self.untied)}')
+        check_fields(self)
         wide = functools.partial(widened, width=self.width)
         (state,), (head,) = wide((self.state,)), wide((self.head,))
         self.enc = [
@@ -137,7 +136,9 @@ class FramePredictor(nn.Module, kw_only=True):
 
     def encode(self, frames: jax.Array, state: jax.Array | None = None) -> jax.Array:
         """The new state (B, H/2, W/2, S), from frames (B, H, W, buffer_len * C) and the state before; None: 0."""
-        x = frames
+        x = frames = self._checked(frames, WINDOW, self.buffer_len * self.channels)
+        if state is not None:
+            check_state(state, frames, self.recurrent, self.mid.features)
         for layer in (*self.enc, self.mid):
             x = nn.leaky_relu(layer(x))
         if not self.recurrent:
@@ -149,6 +150,9 @@ class FramePredictor(nn.Module, kw_only=True):
 
     def decode(self, state: jax.Array) -> jax.Array:
         """A state (B, H/2, W/2, S) to filters (B, H, W, N) before their softmax."""
+        check_rank('state', state, (4,), STATE)
+        if state.shape[-1] != self.mid.features:
+            raise ValueError(f'state: expected {self.mid.features} channels {STATE}, got shape {state.shape}')
         x = state
         for i, layer in enumerate(self.dec):
             x = doubled(x) if i == len(self.decoder) else x

@@ -1,6 +1,7 @@
 """The checks and error messages that all operators share."""
 
 import numbers
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,23 @@ from flax_dynconv.ops.choice.autotune import Autotune
 def is_int(value) -> bool:
     """Python's and NumPy's integers, not bool."""
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def are_ints(values, minimum: int = 1) -> bool:
+    """Whether this is a sequence of whole numbers of at least `minimum`, or an empty one."""
+    return isinstance(values, Sequence) and all(is_int(value) and value >= minimum for value in values)
+
+
+def are_odd(values) -> bool:
+    """Whether this is a sequence of odd whole numbers of at least 1, and not empty."""
+    return are_ints(values) and len(values) > 0 and all(value % 2 for value in values)
+
+
+def check_ints(minimum: int = 1, **values) -> None:
+    """Refuse what is no whole number of at least `minimum`; the names are those of the arguments."""
+    for name, value in values.items():
+        if not is_int(value) or value < minimum:
+            raise ValueError(f'{name}: expected an int >= {minimum}, got {value!r}')
 
 
 def check_floating(name: str, array: jax.Array) -> None:

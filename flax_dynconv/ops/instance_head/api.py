@@ -8,7 +8,15 @@ import jax.numpy as jnp
 
 from flax_dynconv.ops import _sharding
 from flax_dynconv.ops._arguments import Prepared
-from flax_dynconv.ops._checks import check_floating, check_implementation, check_rank, check_shape, is_int, same_size
+from flax_dynconv.ops._checks import (
+    check_floating,
+    check_implementation,
+    check_ints,
+    check_rank,
+    check_shape,
+    is_int,
+    same_size,
+)
 from flax_dynconv.ops.choice import choosing
 from flax_dynconv.ops.choice.autotune import Autotune
 from flax_dynconv.ops.instance_head import reference
@@ -90,8 +98,7 @@ def prepare(
     check_implementation(implementation, IMPLEMENTATIONS)
     check_floating('features', features)
     check_rank('features', features, (4,), '(B, H, W, Cm)')
-    if not is_int(stride) or stride < 1:
-        raise ValueError(f'stride: expected an int >= 1, got {stride!r}')
+    check_ints(stride=stride)
     weights, biases = _layers('weights', weights), _layers('biases', biases)
     _check_network(features, weights, biases, locations is not None)
     _check_coordinates(weights[0].shape[:2], locations, scales)
