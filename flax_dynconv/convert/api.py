@@ -8,8 +8,9 @@ from flax import linen as nn
 from flax import traverse_util
 
 from flax_dynconv.convert.conversion import convert_checkpoint
-from flax_dynconv.convert.engine import expected_leaves, leaves_to_state
+from flax_dynconv.convert.engine import expected_leaves, flatten, leaves_to_state
 from flax_dynconv.convert.errors import ConversionError, suggestion
+from flax_dynconv.convert.parts import inferred
 from flax_dynconv.convert.reference import Reference
 from flax_dynconv.convert.references import REFERENCES
 from flax_dynconv.convert.rules import RuleTable
@@ -85,6 +86,7 @@ def to_torch(
 
     Of a checkpoint it is the one that `from_torch` took, without wrappers and prefixes.
 
+    Keys that a reference drops (`mmseg.resnet50_v1c`: the classifier `fc`) do not come back.
     Variables that were never in PyTorch (no `torch_buffers`) get `num_batches_tracked` = 0; the temperature is in no
     state_dict and is left out. Gradients in the shape of `params` convert in the same way.
     Raises ConversionError listing all leaves that are unused, missing or misshapen.
@@ -95,5 +97,7 @@ def to_torch(
     """
     record = get_reference(reference)
     bound = record.signature.bind(reference, arguments)
+    if isinstance(variables, Mapping):
+        bound = inferred(record, bound, flatten(variables))
     expected = expected_leaves(record.build(bound, None, None), record.example(bound), record.call(False))
     return leaves_to_state(variables, RuleTable(record.rules(bound)), expected)

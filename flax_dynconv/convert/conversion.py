@@ -11,6 +11,7 @@ from flax_dynconv.convert.arrays import is_floating
 from flax_dynconv.convert.classifier import CLASSES, count_classes, with_classes
 from flax_dynconv.convert.engine import expected_leaves, state_to_leaves, torch_names, torch_shape
 from flax_dynconv.convert.errors import ConversionError
+from flax_dynconv.convert.parts import inferred
 from flax_dynconv.convert.reference import Reference
 from flax_dynconv.convert.rules import RuleTable
 from flax_dynconv.convert.unwrapping import Unwrapped, unwrap
@@ -37,12 +38,12 @@ def convert_checkpoint(
     temperature: float = 1.0,
 ) -> Conversion:
     """Everything that `from_torch` does, and raises what it raises."""
-    bound = record.signature.bind(reference, arguments)
+    bound = inferred(record, record.signature.bind(reference, arguments), checkpoint)
     module = record.build(bound, dtype, param_dtype)
     expected = expected_leaves(module, record.example(bound), record.call(False))
     table = RuleTable(record.rules(bound))
     source = unwrap(checkpoint, torch_names(table, expected), ema=ema)
-    leaves = state_to_leaves(source, table, expected)
+    leaves = state_to_leaves(source, table, expected, record.dropped)
     if param_dtype is not None:
         leaves = {path: cast(path, leaf, param_dtype) for path, leaf in leaves.items()}
     leaves |= _temperatures(reference, expected, temperature, param_dtype)

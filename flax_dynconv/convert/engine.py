@@ -1,6 +1,6 @@
 """Strict conversion of whole trees by a rule table: everything that does not fit is one error that lists it all."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 import jax
@@ -47,14 +47,17 @@ def flatten(variables: Mapping[str, Any]) -> dict[str, Any]:
     return traverse_util.flatten_dict(nn.meta.unbox(variables), sep='/')
 
 
-def state_to_leaves(source: Unwrapped, table: RuleTable, expected: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def state_to_leaves(
+    source: Unwrapped, table: RuleTable, expected: Mapping[str, Any], dropped: Container[str] = ()
+) -> dict[str, np.ndarray]:
     """Flax leaves from a PyTorch state_dict, dtypes kept; no `torch_buffers` where it has no counter of batches.
 
+    dropped: keys that it may also have, and that go nowhere.
     Raises ConversionError listing unused keys and missing keys (with the nearest ones), shapes and dtypes that do not
     fit, and values that are not finite.
     """
     state_dict, targets = source.state, torch_names(table, expected)
-    unused = [*(key for key in state_dict if key not in targets), *source.leftovers]
+    unused = [*(key for key in state_dict if key not in targets and key not in dropped), *source.leftovers]
     missing = [key for key in demanded(targets, state_dict) if key not in state_dict]
     problems = [f'unused key {key!r}{near(str(key), missing or targets, i)}' for i, key in enumerate(unused)]
     problems += [f'missing key {key!r} (for {targets[key][0]}){near(key, unused, i)}' for i, key in enumerate(missing)]

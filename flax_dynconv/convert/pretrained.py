@@ -15,6 +15,7 @@ from flax_dynconv.convert.conversion import cast, convert_classes
 from flax_dynconv.convert.engine import flatten
 from flax_dynconv.convert.errors import ConversionError
 from flax_dynconv.convert.fitting import count_channels, fit, initialised, network_leaves
+from flax_dynconv.convert.parts import has_part
 from flax_dynconv.convert.pretrained_names import PRETRAINED, torch_arguments
 from flax_dynconv.convert.rules import RuleTable
 from flax_dynconv.convert.weight_files import is_flax, load_weights, nested
@@ -44,7 +45,8 @@ def load_pretrained(
         file's.
     ema: which copy of the weights a checkpoint gives, as in `from_torch`.
     dtype, param_dtype: of the computation and the parameters; the leaves are cast to `param_dtype`, None keeps theirs.
-    revision: branch, tag or commit on the hub. overrides: further fields of the network, as for `create_model`.
+    revision: branch, tag or commit on the hub. overrides: further fields of the network, as for `create_model`. A
+        segmentation network has an auxiliary head if the file has one, unless `auxiliary` says what must be.
 
     Returns the network and its variables, numpy arrays: names and shapes are those of `model.init`, and `torch_buffers`
     if the file has them. A file without any `temperature` is that of a trained network, 1.0.
@@ -72,6 +74,9 @@ def load_pretrained(
     headless = overrides.get('features_only', False) or num_classes == 0
     path = hub.fetch(source, revision) if str(source).startswith(hub.PREFIX) else source
     table = load_weights(path)
+    if hasattr(full, 'auxiliary') and overrides.get('auxiliary') is None:
+        overrides['auxiliary'] = whole['auxiliary'] = has_part(table, 'auxiliary_head')
+        full = full.clone(auxiliary=overrides['auxiliary'])
     try:
         flax = is_flax(table)
         channels = getattr(full, 'in_channels', None)

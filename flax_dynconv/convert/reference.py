@@ -36,6 +36,9 @@ class Reference(NamedTuple):
     modules(arguments): further modules whose activations may be compared; those with parameters follow from `rules`.
     call: keyword arguments of the Flax module's call, given whether it trains.
     dropout: the arguments that must be 0 for a training-mode call to be reproducible.
+    inferred: argument -> submodule; where the argument is None, it is whether the weights have keys of the submodule.
+    dropped: keys that published files also have and the module has not. They are no mistake and go nowhere: `to_torch`
+        cannot give them back.
     """
 
     signature: Signature
@@ -48,3 +51,5 @@ class Reference(NamedTuple):
     modules: Callable[[Mapping[str, Any]], tuple[ModuleRule, ...]] = lambda arguments: ()
     call: Callable[[bool], dict[str, Any]] = lambda train: {}
     dropout: tuple[str, ...] = ()
+    inferred: Mapping[str, str] = {}
+    dropped: tuple[str, ...] = ()

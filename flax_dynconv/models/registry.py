@@ -79,7 +79,10 @@ def static_twin(name):
     'resnet18'
     """
     if name in SEGMENTERS:
-        return f'fcn_{name.partition("_")[2]}'
+        twin = f'fcn_{name.partition("_")[2]}'
+        if twin not in SEGMENTERS:
+            raise ValueError(f'{name!r} has no static twin among the segmentation networks')
+        return twin
     twin = re.sub(r'^[a-z]+conv_(.+)_\d+[ex]$', r'\1', name).removeprefix('dynet_')
     twin = {'dynet_mobilenetv2': 'mobilenetv2_100'}.get(name, twin)
     if twin not in MODELS:

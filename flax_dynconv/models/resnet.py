@@ -8,6 +8,7 @@ from flax import linen as nn
 from flax_dynconv.models._seams import ModuleDef, offer
 from flax_dynconv.models.network import Network, static_conv
 from flax_dynconv.models.residual_blocks import BasicBlock, square_conv
+from flax_dynconv.ops._checks import are_ints
 
 STEMS = ('imagenet', 'deep', 'cifar')
 
@@ -24,12 +25,13 @@ class ResNet(Network):
     small images ('cifar').
 
     Seams and settings: see `Network`; here also `downsample_conv`, the 1x1 convolution of the shortcuts, and
-    `stem_features`, the channels of the stem, where they are not those of the first stage (`features`), and
-    `stem_map`, whether `features_only` gives the stem's map too. Submodules are named as in torchvision, dots replaced
-    by underscores, those of a deep stem as in mmsegmentation.
+    `stem_features`, the channels of the stem, where they are not those of the first stage (`features`). Of
+    `features_only`: `stem_map`, whether the stem's map is given too, and `stage_maps`, the numbers of the stages whose
+    maps are, from 0 on; None: all. Submodules are named as in torchvision, dots replaced by underscores, those of a
+    deep stem as in mmsegmentation.
 
-    Raises ValueError for an unknown `stem`, a `width` that is not positive, rates outside [0, 1), an unknown
-    `output_stride` or an input that is not (B, H, W, C).
+    Raises ValueError for an unknown `stem`, a stage that is not there, a `width` that is not positive, rates outside
+    [0, 1), an unknown `output_stride` or an input that is not (B, H, W, C).
 
     >>> import jax
     >>> model = ResNet(stage_sizes=(1, 1), features=4, num_classes=3, stem='cifar')
@@ -55,6 +57,7 @@ class ResNet(Network):
     stride_in_1x1: bool = False
     stem_features: int | None = None
     stem_map: bool = True
+    stage_maps: Sequence[int] | None = None
 
     @nn.compact
     def __call__(self, x, train=False):
@@ -78,7 +81,7 @@ class ResNet(Network):
                 name=f'layer{stage + 1}_{i}',
                 **self.block_settings(index, total, train),
             )(x)
-            if i == self.stage_sizes[stage] - 1:
+            if self._gives_map(stage, i):
                 maps.append(x)
         if self.features_only:
             return tuple(maps)
@@ -91,9 +94,12 @@ class ResNet(Network):
         strides = [max(1, total // 2)] if self.stem_map else []
         for stage, i, stride, *_ in self._blocks():
             total *= stride
-            if i == self.stage_sizes[stage] - 1:
+            if self._gives_map(stage, i):
                 strides.append(total)
         return tuple(strides)
+
+    def _gives_map(self, stage, i):
+        return i == self.stage_sizes[stage] - 1 and (self.stage_maps is None or stage in self.stage_maps)
 
     def _blocks(self):
         """(stage, index in the stage, stride, dilation, that of the next block) of every block."""
@@ -125,7 +131,10 @@ class ResNet(Network):
         return max(1, round(channels * self.width))
 
     def check_fields(self, x):
-        """See `Network`; here also the stem."""
+        """See `Network`; here also the stem and the stages whose maps are given."""
         if self.stem not in STEMS:
             raise ValueError(f"stem must be one of {STEMS}, got '{self.stem}'")
+        stages = self.stage_maps
+        if stages is not None and (not are_ints(stages, 0) or any(n >= len(self.stage_sizes) for n in stages)):
+            raise ValueError(f'stage_maps must be ints from 0 to {len(self.stage_sizes) - 1} or None, got {stages!r}')
         super().check_fields(x)

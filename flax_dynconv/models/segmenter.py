@@ -65,6 +65,11 @@ class Segmenter(nn.Module, kw_only=True):
     param_dtype: Any = jnp.float32
     precision: Any = None
 
+    @property
+    def in_channels(self) -> int | None:
+        """Channels that the images must have, as the backbone says; None: any."""
+        return getattr(self.backbone, 'in_channels', None)
+
     @nn.compact
     def __call__(self, x, train=False, with_auxiliary=None):
         """Images to logits, or to a pair of them; `with_auxiliary`: which of the two, None: the pair in training."""

@@ -7,6 +7,7 @@ from flax_dynconv.models.dm_head import DMHead
 from flax_dynconv.models.fcn_head import FCNHead
 from flax_dynconv.models.resnets import DEPTHS, resnet
 from flax_dynconv.models.segmenter import Segmenter
+from flax_dynconv.ops._checks import is_int
 
 # Channels of the head and of the auxiliary head; of 8 and 18 nothing is published with this head.
 _CHANNELS = {8: (64, 32), 18: (128, 64), 50: (512, 256), 101: (512, 256)}
@@ -51,8 +52,8 @@ def fcn_resnet(depth, *, channels=None, **fields):
 
 
 def _segmenter(depth, head, channels, fields):
-    if depth not in _CHANNELS:
-        raise ValueError(f'depth must be one of {sorted(_CHANNELS)}, got {depth}')
+    if not is_int(depth) or depth not in _CHANNELS:
+        raise ValueError(f'depth must be one of {sorted(_CHANNELS)}, got {depth!r}')
     own = {name: value for name, value in fields.items() if name not in _BACKBONE}
     passed = {name: fields[name] for name in (*_BACKBONE, *_SHARED) if name in fields}
     stem = {'stem': 'deep'} if 'stem' not in DEPTHS[depth] else {}

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from flax_dynconv.convert import Case, CaseError, from_torch, save_reference_case, to_torch, verify
+from flax_dynconv.convert import Case, CaseError, ConversionError, from_torch, save_reference_case, to_torch, verify
 from flax_dynconv.models import SteerableFilter
 from tests.golden.loader import Golden
 from tests.models.tiny import quick
@@ -166,6 +166,30 @@ def test_whole_sequences_with_gradients(name):
         array = array.transpose(3, 2, 0, 1) if leaf == 'weight' else array
         torch_key = key.replace('_', '.', key.startswith('ref'))
         np.testing.assert_allclose(array, gradients[torch_key], **close, err_msg=key)
+
+
+@pytest.mark.parametrize('reference', CASES)
+def test_frames_that_are_no_squares(tmp_path, reference):
+    make, arguments, buffer, state = CASES[reference]
+    height, width = 6, 10
+    arguments = {'width': WIDTH, **arguments, 'pixels': [height, width]}
+    inputs = [draw(2, buffer, height, width)]
+    if state:
+        inputs.append(draw(2, round(state * WIDTH), height // 2, width // 2) - 0.5)
+    module = make(**arguments)
+    case = {'reference': reference, 'arguments': arguments, 'inputs': inputs}
+    save_reference_case(tmp_path / 'case.npz', module.double(), **case)
+    report = verify(tmp_path / 'case.npz', dtype='float64', tolerance=1e-10)
+    assert report.ok, str(report)
+
+
+def test_pixels_that_no_frames_have():
+    state = dfn.stereo(**SMALL).state_dict()
+    for pixels in (1, (8, 8, 8), '8', (8, 0)):
+        with pytest.raises(ConversionError, match=r"'pixels': expected an int >= 2 or 2 of them, got"):
+            from_torch('dfn.Stereo', state, SMALL | {'pixels': pixels})
+    with pytest.raises(ConversionError, match=r'expected an even height and width, got \(8, 7\)'):
+        from_torch('dfn.Stereo', state, SMALL | {'pixels': (8, 7)})
 
 
 def test_the_arguments_make_the_field():

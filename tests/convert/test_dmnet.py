@@ -12,6 +12,7 @@ from flax_dynconv.convert import (
     get_reference,
     load_pretrained,
     save_reference_case,
+    save_variables,
     save_weights,
     to_torch,
     verify,
@@ -216,8 +217,19 @@ def test_a_checkpoint_of_mmengine(short):
     bare = {key: value for key, value in state.items() if not key.startswith('auxiliary_head.')}
     model, variables = from_torch(NETWORK, {'state_dict': bare}, NARROW | {'auxiliary': False})
     assert set(variables['params']) == {'backbone', 'decode_head'} and not model.auxiliary
+    # Whether it is there need not be said.
+    found, same = from_torch(NETWORK, {'meta': {}, 'state_dict': {f'module.{k}': v for k, v in bare.items()}}, NARROW)
+    assert not found.auxiliary
+    jax.tree.map(np.testing.assert_array_equal, same, variables)
+    assert to_torch(NETWORK, same, NARROW).keys() == bare.keys()
+    assert from_torch(NETWORK, wrapped, NARROW)[0].auxiliary
     with pytest.raises(ConversionError, match=r"missing key 'auxiliary_head\.conv_seg\.weight'"):
-        from_torch(NETWORK, {'state_dict': bare}, NARROW)
+        from_torch(NETWORK, {'state_dict': bare}, NARROW | {'auxiliary': True})
+    with pytest.raises(ConversionError, match=r"missing leaf 'params/auxiliary_head/conv_seg/kernel'"):
+        to_torch(NETWORK, same, NARROW | {'auxiliary': True})
+    some = {key: value for key, value in state.items() if key != 'auxiliary_head.conv_seg.weight'}
+    with pytest.raises(ConversionError, match=r"1 problem\(s\).*\n  missing key 'auxiliary_head\.conv_seg\.weight'"):
+        from_torch(NETWORK, some, NARROW)
     with pytest.raises(ConversionError, match=r"unused key 'auxiliary_head\.conv_seg\.weight'"):
         from_torch(NETWORK, state, NARROW | {'auxiliary': False})
 
@@ -262,6 +274,58 @@ def test_pretrained(tmp_path):
         changed['params']['decode_head']['bottleneck']['conv']['kernel'],
         variables['params']['decode_head']['bottleneck']['conv']['kernel'],
     )
+
+
+def test_pretrained_without_an_auxiliary_head_and_of_grey_images(tmp_path):
+    own = {'stem_channels': 4, 'base_channels': 4, 'channels': 32, 'num_classes': 3, 'auxiliary': False}
+    state = numpy_state(MIRRORS[NETWORK](**own))
+    save_weights(tmp_path / 'bare.safetensors', state)
+    model, variables = load_pretrained('dmnet_resnet50', tmp_path / 'bare.safetensors', width=1 / 16)
+    assert not model.auxiliary and set(variables['params']) == {'backbone', 'decode_head'}
+    with pytest.raises(ConversionError, match=r"missing key 'auxiliary_head\.conv_seg\.weight'"):
+        load_pretrained('dmnet_resnet50', tmp_path / 'bare.safetensors', width=1 / 16, auxiliary=True)
+    save_variables(tmp_path / 'flax.safetensors', variables)
+    again, same = load_pretrained('dmnet_resnet50', tmp_path / 'flax.safetensors', width=1 / 16)
+    assert not again.auxiliary
+    jax.tree.map(np.testing.assert_array_equal, same, variables)
+
+    grey = state | {'backbone.stem.0.weight': state['backbone.stem.0.weight'][:, :1]}
+    save_weights(tmp_path / 'grey.safetensors', grey)
+    model, variables = load_pretrained('dmnet_resnet50', tmp_path / 'grey.safetensors', width=1 / 16, in_channels=1)
+    assert model.in_channels == 1
+    assert jax.eval_shape(model.apply, variables, jnp.zeros((1, 64, 64, 1))).shape == (1, 64, 64, 3)
+    save_variables(tmp_path / 'grey_flax.safetensors', variables)
+    for fields in ({'in_channels': 1}, {}):
+        _, same = load_pretrained('dmnet_resnet50', tmp_path / 'grey_flax.safetensors', width=1 / 16, **fields)
+        jax.tree.map(np.testing.assert_array_equal, same, variables)
+    with pytest.raises(ConversionError, match=r"'backbone\.stem\.0\.weight': expected shape \(2, 1, 3, 3\), got"):
+        load_pretrained('dmnet_resnet50', tmp_path / 'bare.safetensors', width=1 / 16, in_channels=1)
+
+
+def test_a_published_backbone_with_its_classifier(short):
+    """The classifier is dropped, nothing else is; maps of some stages."""
+    reference = 'mmseg.resnet50_v1c'
+    module = MIRRORS[reference].func(SIZES, **BACKBONE)
+    state = numpy_state(module)
+    classifier = {'fc.weight': np.zeros((1000, 128), np.float32), 'fc.bias': np.zeros(1000, np.float32)}
+    published = {'meta': {}, 'state_dict': {**state, **classifier}}
+    model, variables = from_torch(reference, published, BACKBONE)
+    assert set(to_torch(reference, variables, BACKBONE)) == set(state)
+    with pytest.raises(ConversionError, match=r"1 problem\(s\).*\n  unused key 'fc\.scale'"):
+        from_torch(reference, {**state, **classifier, 'fc.scale': np.zeros(1)}, BACKBONE)
+    with pytest.raises(ConversionError, match=r"unused key 'fc\.weight'"):
+        from_torch(NETWORK, {**numpy_state(MIRRORS[NETWORK](sizes=SIZES, **NARROW)), **classifier}, NARROW)
+    x = jnp.zeros((1, 32, 40, 3))
+    whole = jax.eval_shape(model.apply, variables, x)
+    for stages in ((3,), (0, 2), [0, 1, 2, 3]):
+        some, _ = from_torch(reference, state, BACKBONE | {'depth': 50, 'out_indices': stages})
+        found = jax.eval_shape(some.apply, variables, x)
+        assert [y.shape for y in found] == [whole[i].shape for i in stages]
+    for wrong in ((), (4,), (0, 0), 3, (-1,)):
+        with pytest.raises(ConversionError, match=r"'out_indices': expected different ints from 0 to 3, got"):
+            from_torch(reference, state, BACKBONE | {'out_indices': wrong})
+    with pytest.raises(ConversionError, match=r"'depth': expected one of \(50,\), got 101"):
+        from_torch(reference, state, BACKBONE | {'depth': 101})
 
 
 @pytest.mark.slow

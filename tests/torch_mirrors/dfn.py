@@ -56,14 +56,15 @@ class Predictor(nn.Module):
         super().__init__()
         enc, dec, up, (mid, pre) = ([round(c * width) for c in table] for table in (enc, dec, up, (mid, 128)))
         self.size, self.buffer, self.dynamic_bias, self.low = size, buffer, bias, len(dec)
+        height, wide = pixels if isinstance(pixels, list | tuple) else (pixels, pixels)
         made = [(a, b) for a, b in zip([buffer, *enc], enc, strict=False)]
         self.enc = nn.ModuleList(
-            Untied(*c, 3, padding=1, shape=(pixels, pixels))
+            Untied(*c, 3, padding=1, shape=(height, wide))
             if f'enc.{i}' in untied
             else nn.Conv2d(*c, 3, padding=1, stride=2 if i == 1 else 1)
             for i, c in enumerate(made)
         )
-        half = (pixels // 2, pixels // 2)
+        half = (height // 2, wide // 2)
         self.mid = (
             Untied(enc[-1], mid, 3, padding=1, shape=half) if 'mid' in untied else nn.Conv2d(enc[-1], mid, 3, padding=1)
         )

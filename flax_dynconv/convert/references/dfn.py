@@ -2,7 +2,7 @@
 
 import functools
 
-from flax_dynconv.convert.arguments import Signature, ints, positive_int, positive_number
+from flax_dynconv.convert.arguments import Signature, ints, positive_number
 from flax_dynconv.convert.reference import Reference
 from flax_dynconv.convert.references._common import dtype_fields
 from flax_dynconv.convert.rules import Rule, mount
@@ -42,14 +42,15 @@ def frame_predictor(make, filter_size: int | tuple[int, int]) -> Reference:
     """One step of a frame predictor: (frames (B, C, H, W), state (B, S, H/2, W/2)) to (frame, new state, filters).
 
     Without recurrence there is no state, neither in nor out. A case may leave out the filters, the taps after their
-    softmax. Arguments: `filter_size`, `width` and the `pixels` of the frames, on which untied biases depend.
+    softmax. Arguments: `filter_size`, `width` and the `pixels` of the frames, one number or height and width, on which
+    untied biases depend.
     """
     model = make()
     states = ('channels_first',) * bool(model.recurrent)
     return Reference(
         signature=Signature(
             {'filter_size': filter_size, 'width': 1, 'pixels': 64},
-            {'filter_size': ints(2), 'width': positive_number, 'pixels': positive_int},
+            {'filter_size': ints(2), 'width': positive_number, 'pixels': ints(2, 2)},
         ),
         build=functools.partial(_build, make),
         rules=lambda args: _rules(model.untied),
@@ -67,8 +68,10 @@ def _build(make, args, dtype, param_dtype):
 
 def _example(make, args):
     model, pixels = make(width=args['width']), args['pixels']
-    frames = (2, pixels, pixels, model.buffer_len * model.channels)
-    state = (2, pixels // 2, pixels // 2, *widened((model.state,), args['width']))
+    sizes = pixels if isinstance(pixels, tuple) else (pixels,)
+    height, width = sizes[0], sizes[-1]
+    frames = (2, height, width, model.buffer_len * model.channels)
+    state = (2, height // 2, width // 2, *widened((model.state,), args['width']))
     return (frames, state) if model.recurrent else (frames,)
 
 

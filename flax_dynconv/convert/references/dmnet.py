@@ -87,7 +87,7 @@ def _network(args, dtype, param_dtype):
         head=_head(args),
         auxiliary_head=functools.partial(FCNHead, channels=args['auxiliary_channels']),
         num_classes=args['num_classes'],
-        auxiliary=args['auxiliary'],
+        auxiliary=args['auxiliary'] is not False,
         dropout=args['dropout_ratio'],
         resize=args['resize'],
         align_corners=args['align_corners'],
@@ -109,7 +109,8 @@ def _modules(args):
 
 
 # `resize`: false is what the network's `forward` gives, true what its `encode_decode` makes of that. The auxiliary
-# head is converted and runs in training, but `forward` never calls it, nor does a reference case.
+# head is converted and runs in training, but `forward` never calls it, nor does a reference case. `auxiliary` None:
+# whether the weights have one; True or False: they must, or must not.
 ENCODER_DECODER = Reference(
     signature=Signature(
         {
@@ -119,7 +120,7 @@ ENCODER_DECODER = Reference(
             'in_channels': None,
             'channels': 512,
             'num_classes': 19,
-            'auxiliary': True,
+            'auxiliary': None,
             'auxiliary_channels': 256,
             'align_corners': False,
             'resize': False,
@@ -129,7 +130,7 @@ ENCODER_DECODER = Reference(
             **_HEAD_CHECKS,
             'depth': one_of(50, 101),
             'in_channels': lambda value: None if value is None else positive_int(value),
-            'auxiliary': flag,
+            'auxiliary': lambda value: None if value is None else flag(value),
             'auxiliary_channels': positive_int,
             'align_corners': flag,
             'resize': flag,
@@ -145,4 +146,5 @@ ENCODER_DECODER = Reference(
     modules=_modules,
     call=lambda train: {'train': train, 'with_auxiliary': False},
     dropout=('dropout_ratio',),
+    inferred={'auxiliary': 'auxiliary_head'},
 )

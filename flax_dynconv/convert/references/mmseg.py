@@ -1,10 +1,10 @@
 """mmsegmentation: the backbones `ResNetV1c` with their stage maps, as segmentation networks there use them.
 
 Files of ImageNet classifiers (`open-mmlab://resnet50_v1c`) also hold `fc.weight` and `fc.bias`, which this backbone
-does not have: take them out first.
+does not have: they are dropped, and `to_torch` gives the state_dict without them. Every other key is used or an error.
 """
 
-from flax_dynconv.convert.arguments import Signature, flag, positive_int
+from flax_dynconv.convert.arguments import Signature, flag, one_of, positive_int
 from flax_dynconv.convert.errors import ConversionError
 from flax_dynconv.convert.reference import Reference
 from flax_dynconv.convert.references import _resnet
@@ -24,6 +24,11 @@ _PLANS = {
 def _of_plans(index):
     known = list(dict.fromkeys(plan[index] for plan in _PLANS))
     return lambda value: None if value in known else f'one of {[list(numbers) for numbers in known]}'
+
+
+def _stages(value):
+    fine = isinstance(value, tuple) and value and len(set(value)) == len(value)
+    return None if fine and all(type(n) is int and 0 <= n < 4 for n in value) else 'different ints from 0 to 3'
 
 
 # As published networks for segmentation set them (D8): the constructor's own are those of a classifier.
@@ -71,18 +76,22 @@ def backbone(depth, args, dtype, param_dtype):
         num_classes=0,
         features_only=True,
         stem_map=False,
+        stage_maps=args.get('out_indices'),
         **dtype_fields(dtype, param_dtype),
     )
 
 
 def resnet_v1c(depth: int) -> Reference:
-    """The reference of one depth: from images to the maps of the four stages."""
+    """The reference of one depth: from images to the maps of the four stages, or of those in `out_indices`."""
+    defaults = {'depth': depth, 'num_stages': 4, 'out_indices': (0, 1, 2, 3), 'style': 'pytorch', **DEFAULTS}
+    checks = {'depth': one_of(depth), 'num_stages': one_of(4), 'out_indices': _stages, 'style': one_of('pytorch')}
     return Reference(
-        signature=Signature(DEFAULTS, CHECKS),
+        signature=Signature(defaults, checks | CHECKS),
         build=lambda args, dtype, param_dtype: backbone(depth, args, dtype, param_dtype),
         rules=lambda args: RULES,
         example=lambda args: ((2, args['pixels'], args['pixels'], args['in_channels']),),
         outputs=('channels_first',) * 4,
         modules=lambda args: _resnet.modules(depth),
         call=lambda train: {'train': train},
+        dropped=('fc.weight', 'fc.bias'),
     )
