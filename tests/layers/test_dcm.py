@@ -138,6 +138,40 @@ def test_filters_are_made_in_float32():
         assert {v.aval.dtype for v in equation.invars} == {jnp.dtype('float32')}
 
 
+def test_the_sum_over_taps_reaches_the_norm_in_float32():
+    seen = {}
+
+    class Seen(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            seen['/'.join(self.path)] = x.dtype
+            return x
+
+    layer = DCM(3, 3, dtype=jnp.bfloat16, norm=lambda name: Seen(name=name))
+    variables = init(layer, X)
+    for form in (None, 'reference', 'taps', 'patches'):
+        seen.clear()
+        y = jax.eval_shape(layer.clone(implementation=form).apply, variables, X)
+        assert seen == {'norm': jnp.float32, 'input_redu_conv/bn': jnp.bfloat16}
+        assert y.dtype == jnp.bfloat16
+    # Nothing rounds between the sum and the norm, which sees the sum itself.
+    jaxpr = jax.make_jaxpr(layer.clone(implementation='reference').apply)(variables, X).jaxpr
+    sums = [e for e in equations(jaxpr) if e.primitive.name == 'conv_general_dilated'][-1:]
+    assert [v.aval.dtype for e in sums for v in e.outvars] == [jnp.float32]
+
+
+def test_vmap():
+    layer = DCM(3, 3)
+    variables = init(layer, X)
+    x = draw('pairs', (3, *SHAPE))
+    mapped = jax.jit(jax.vmap(layer.apply, in_axes=(None, 0)))(variables, x)
+    assert_close(mapped, np.stack([layer.apply(variables, one) for one in x]))
+    members = jax.tree.map(lambda a: jnp.stack([a, 2 * a]), variables)
+    mapped = jax.jit(jax.vmap(layer.apply, in_axes=(0, None)))(members, X)
+    each = [layer.apply(jax.tree.map(lambda a, i=i: a[i], members), X) for i in range(2)]
+    assert_close(mapped, np.stack(each))
+
+
 def test_forms_agree():
     variables = init(DCM(3, 3), X)
     expected = DCM(3, 3).apply(variables, X)

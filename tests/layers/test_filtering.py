@@ -188,6 +188,18 @@ def test_dtypes(kind):
 
 
 @pytest.mark.parametrize('kind', LAYERS)
+def test_large_logits_keep_their_differences_in_bfloat16(kind):
+    """The softmax is of the logits as they came: 1000, 1001 and 1002 are all 1000 in bfloat16."""
+    layer = LAYERS[kind]((1, 3), softmax=True, dtype=jnp.bfloat16)
+    logits = np.asarray([1000.0, 1001.0, 1002.0], np.float32)
+    filters = logits[None] if kind == 'dynamic' else np.broadcast_to(logits, (1, 1, 3, 3))
+    y = run(layer)(np.asarray([0.0, 0.0, 1.0], np.float32).reshape(1, 1, 3, 1), filters)
+    assert y.dtype == jnp.bfloat16
+    weights = np.exp([-2.0, -1.0, 0.0])
+    assert float(y[0, 0, 1, 0]) == pytest.approx(1 / weights.sum(), rel=2**-7)
+
+
+@pytest.mark.parametrize('kind', LAYERS)
 def test_vmap_and_implementations(kind):
     layer, x, filters = draw(kind, (5, 4), (3, 3), 2, {'softmax': True, 'bias': True}, np.float32, batch=4)
     y = run(layer)(x, filters)

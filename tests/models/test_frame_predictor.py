@@ -1,6 +1,7 @@
 """The frame predictors: published sizes, the feedback of predictions, padding, dtypes, transformations, errors."""
 
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,7 @@ import pytest
 from jax import export
 
 from flax_dynconv.models import FRAME_PREDICTORS, FramePredictor, UntiedConv, count
+from tests.jaxprs import equations
 from tests.models.tiny import quick
 from tests.tolerances import assert_close
 from tests.x64 import x64
@@ -189,6 +191,50 @@ def test_bfloat16():
     assert all(leaf.dtype == jnp.bfloat16 for leaf in leaves)
 
 
+def traced(model, given=3, **call):
+    """All equations of the network's program."""
+    apply = functools.partial(model.apply, **call)
+    return list(equations(jax.make_jaxpr(apply)(initial(model), frames(given)).jaxpr))
+
+
+@pytest.mark.parametrize(
+    ('unroll', 'expected'), [(1, [(2, 1), (4, 1)]), (2, [(2, 2), (4, 2)]), (True, [(2, 2), (4, 4)])]
+)
+def test_steps_compiled_as_one_piece(unroll, expected):
+    model = small['dfn_moving_mnist'](output_frames=4, unroll=unroll)
+    scans = [e.params for e in traced(model) if e.primitive.name == 'scan']
+    assert [(scan['length'], scan['unroll']) for scan in scans] == expected
+    if unroll != 1:
+        variables, x = initial(model), frames(3)
+        assert_close(quick(model.apply)(variables, x), quick(model.clone(unroll=1).apply)(variables, x))
+
+
+def test_recomputed_steps():
+    """With `remat` each of the two loops' bodies is one checkpoint; the gradients are the same ones."""
+    model = small['dfn_moving_mnist'](output_frames=2, remat=True)
+    counts = [
+        sum(e.primitive.name in ('checkpoint', 'remat', 'remat2') for e in traced(m))
+        for m in (model, model.clone(remat=False))
+    ]
+    assert counts == [2, 0]
+    variables, x = initial(model), frames(3)
+    one, other = (
+        quick(jax.grad(lambda v, m=m: jnp.square(m.apply(v, x)).sum()))(variables)
+        for m in (model, model.clone(remat=False))
+    )
+    jax.tree.map(assert_close, one, other)
+
+
+def test_the_precision_reaches_every_layer():
+    model = small['dfn_highway'](output_frames=1, precision='highest', refinement=True)
+    products = [e for e in traced(model) if e.primitive.name in ('dot_general', 'conv_general_dilated')]
+    assert products
+    for equation in products:
+        assert set(equation.params['precision']) == {jax.lax.Precision.HIGHEST}, equation
+    # With one filter for all channels there is no product of matrices to have a precision: the field itself.
+    assert model.bind(initial(model)).apply_filters.precision == 'highest'
+
+
 def test_bytes_are_frames_too():
     model = small['dfn_moving_mnist'](output_frames=1)
     x = np.ones((2, 2, *SIZE, 1), np.uint8)
@@ -234,6 +280,21 @@ ERRORS = [
     ({'filter_size': (9, 8)}, (2, 1, *SIZE, 1), r'filter_size: expected an odd int >= 1 or two of them, got \(9, 8\)'),
     ({'width': float('nan')}, (2, 1, *SIZE, 1), r'width: expected a number > 0, got nan'),
     ({'untied': ('enc_9',)}, (2, 1, *SIZE, 1), r"untied: expected names among .*'mid'.*, got \('enc_9',\)"),
+    *(
+        ({name: value}, (2, 1, *SIZE, 1), rf'{name}: expected {expected}, got {re.escape(repr(value))}')
+        for name, expected, values in (
+            ('encoder', 'a sequence of ints >= 1, at least 2 of them', ((), (8,), (8, 0), (8, 1.5), 8, 'ab')),
+            ('decoder', 'a sequence of ints >= 1', ((8, 0), 8, None)),
+            ('upsampled', 'a sequence of ints >= 1, at least 1 of them', ((), (0,), 8)),
+            ('state', 'an int >= 1', (0, -1, 8.0, True, (8,))),
+            ('head', 'an int >= 1', (-1, 'a', None)),
+            ('channels', 'an int >= 1', (0, '1')),
+            ('image_size', r'two even ints >= 2 \(H, W\) or None', (64, (64,), (64, 0), (63, 64), '64')),
+            ('unroll', 'an int >= 1 or a bool', (0, -1, 'x', 1.0, None)),
+            ('untied', r"names among \(.*'mid'\)", (3, 'mid', ('mid', 1))),
+        )
+        for value in values
+    ),
 ]
 
 
@@ -241,6 +302,47 @@ ERRORS = [
 def test_errors(fields, shape, message):
     with pytest.raises(ValueError, match=message):
         jax.eval_shape(FramePredictor(**fields).init, jax.random.key(0), jnp.ones(shape))
+
+
+STATES = [
+    ((1, 4, 3, 8), r'state: expected shape \(B, H/2, W/2, S\) = \(2, 4, 3, 8\), got \(1, 4, 3, 8\)'),
+    ((2, 1, 1, 8), r'state: expected shape .* = \(2, 4, 3, 8\), got \(2, 1, 1, 8\)'),
+    ((2, 8, 6, 8), r'state: expected shape .* got \(2, 8, 6, 8\)'),
+    ((2, 4, 3, 1), r'state: expected shape .* got \(2, 4, 3, 1\)'),
+    ((4, 3, 8), r'state: expected shape .* got \(4, 3, 8\)'),
+]
+
+
+@pytest.mark.parametrize('method', ['step', 'encode'])
+@pytest.mark.parametrize(('shape', 'message'), STATES)
+def test_a_state_that_is_not_that_of_the_frames(method, shape, message):
+    model = small['dfn_moving_mnist']()
+    with pytest.raises(ValueError, match=message):
+        jax.eval_shape(functools.partial(model.apply, method=method), initial(model), frames(1)[:, 0], jnp.ones(shape))
+
+
+def test_inputs_of_single_methods():
+    model = small['dfn_moving_mnist']()
+    variables, x = initial(model), frames(1)[:, 0]
+
+    def run(method, *inputs, model=model, variables=variables):
+        return jax.eval_shape(functools.partial(model.apply, method=method), variables, *inputs)
+
+    for method in ('step', 'encode'):
+        with pytest.raises(ValueError, match=r'frames: expected 1 channels .* got shape \(2, 8, 6, 3\)'):
+            run(method, frames(1, channels=3)[:, 0])
+        with pytest.raises(ValueError, match=r'frames: expected 4 dimensions .* got shape \(2, 1, 8, 6, 1\)'):
+            run(method, frames(1))
+        stereo = small['dfn_stereo']()
+        with pytest.raises(ValueError, match=r'state: expected None where recurrent=False, got shape \(2, 4, 3, 8\)'):
+            run(method, x, jnp.ones((2, 4, 3, 8)), model=stereo, variables=initial(stereo))
+    with pytest.raises(ValueError, match=r'state: expected 8 channels .* got shape \(2, 4, 3, 4\)'):
+        run('decode', jnp.ones((2, 4, 3, 4)))
+    with pytest.raises(ValueError, match=r'state: expected 4 dimensions .* got shape \(4, 3, 8\)'):
+        run('decode', jnp.ones((4, 3, 8)))
+    # A decoder may be all behind the doubling.
+    short = small['dfn_moving_mnist'](decoder=(), output_frames=1)
+    assert jax.eval_shape(short.apply, initial(short), frames(1)).shape == (2, 1, *SIZE, 1)
 
 
 def test_untied_biases_fit_one_size():

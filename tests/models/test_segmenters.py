@@ -1,6 +1,7 @@
 """Segmentation networks: published sizes, modes, maps, initialisation, dtypes, cost, labels and errors."""
 
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -91,11 +92,21 @@ def test_names_and_twins():
     assert not SEGMENTERS.keys() & MODELS.keys()
     assert not set(list_models()) & SEGMENTERS.keys()
     assert {static_twin(name) for name in SEGMENTERS} == {name for name in SEGMENTERS if name.startswith('fcn_')}
+    assert create_model('dmnet_resnet50', in_channels=4).in_channels == 4 and small().in_channels is None
+    assert Segmenter(backbone=nn.Conv(3, (1, 1))).in_channels is None
     assert create_model('dmnet_resnet101').num_classes == 19
     assert create_model('dmnet_resnet101').backbone.stage_sizes == (3, 4, 23, 3)
     twin = shapes(create_model('fcn_resnet18'))[1]['params']['decode_head']
     assert set(twin) == {'convs_0', 'convs_1', 'conv_cat', 'conv_seg'}
     assert twin['conv_cat']['conv']['kernel'].shape == (3, 3, 512 + 128, 128)
+
+
+def test_a_name_that_was_added_has_a_twin_or_an_error(monkeypatch):
+    monkeypatch.setitem(SEGMENTERS, 'mine_resnet50', SEGMENTERS['dmnet_resnet50'])
+    monkeypatch.setitem(SEGMENTERS, 'mine_vgg', SEGMENTERS['dmnet_resnet50'])
+    assert static_twin('mine_resnet50') == 'fcn_resnet50'
+    with pytest.raises(ValueError, match=r"'mine_vgg' has no static twin among the segmentation networks"):
+        static_twin('mine_vgg')
 
 
 def test_fields_reach_their_part():
@@ -179,6 +190,15 @@ def test_the_deep_stem():
     without = model.clone(stem_map=False)
     assert without.feature_strides == (4, 8)
     assert [y.shape for y in shapes(without)[0]] == [y.shape for y in maps[1:]]
+    first, same = shapes(model.clone(stage_maps=(0,)))
+    assert [y.shape for y in first] == [y.shape for y in maps[:2]] and model.clone(stage_maps=[0]).feature_strides == (
+        2,
+        4,
+    )
+    assert jax.tree.map(jnp.shape, same) == jax.tree.map(jnp.shape, variables)
+    for stages in ((2,), (-1,), 1):
+        with pytest.raises(ValueError, match=r'stage_maps must be ints from 0 to 1 or None, got'):
+            shapes(model.clone(stage_maps=stages))
 
 
 def test_bfloat16():
@@ -248,16 +268,18 @@ def test_mistakes_are_named():
         create_model('dmnet_resnet52')
     with pytest.raises(TypeError, match=r"a Segmenter has no field 'droput'; did you mean 'dropout'\?"):
         create_model('dmnet_resnet8', droput=0.1)
-    with pytest.raises(ValueError, match=r'depth must be one of \[8, 18, 50, 101\], got 20'):
-        SEGMENTERS['dmnet_resnet8'].func(20)
+    for depth in (20, [50], '50', True):
+        expected = rf'depth must be one of \[8, 18, 50, 101\], got {re.escape(repr(depth))}'
+        with pytest.raises(ValueError, match=expected):
+            SEGMENTERS['dmnet_resnet8'].func(depth)
     for sizes in ((), (3, 0), 3):
-        with pytest.raises(ValueError, match=r'filter_sizes must be integers >= 1, at least one, got'):
+        with pytest.raises(ValueError, match=r'filter_sizes: expected ints >= 1, at least one, got'):
             shapes(small(filter_sizes=sizes), X)
     with pytest.raises(ValueError, match=r'dropout must be a rate from 0 to below 1, got 1'):
         shapes(small(dropout=1), X)
-    with pytest.raises(ValueError, match=r'num_convs must be an integer >= 0, got -1'):
+    with pytest.raises(ValueError, match=r'num_convs: expected an int >= 0, got -1'):
         shapes(FCNHead(num_classes=3, num_convs=-1), X)
-    with pytest.raises(ValueError, match=r'channels must be an integer >= 1, got 0'):
+    with pytest.raises(ValueError, match=r'channels: expected an int >= 1, got 0'):
         shapes(FCNHead(num_classes=3, channels=0), X)
     with pytest.raises(ValueError, match=r'x must have shape \(batch, height, width, channels\), got \(4, 16\)'):
         shapes(DMHead(num_classes=3), X[..., 0, 0])

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+from jax import export
 
 from flax_dynconv.layers import LocalFiltering
 from flax_dynconv.models import SteerableFilter, count, steered, steering_kernel
@@ -86,6 +87,23 @@ def test_bfloat16_computes_the_filter_in_float32():
     assert taps.dtype == jnp.float32 and y.dtype == jnp.bfloat16
     assert_close(taps, exact_taps)
     assert_close(y, exact, 'bfloat16')
+
+
+def test_vmap_and_export_for_any_batch():
+    model = SteerableFilter(width=0.25, filter_size=(3, 5))
+    variables, x = initial(model), image(shape=(4, 8, 7, 2))
+    theta = np.linspace(0, 6, 4, dtype=np.float32)
+    y = quick(model.apply)(variables, x, theta)
+    pairs = quick(jax.vmap(model.apply, in_axes=(None, 0, 0)))(variables, x.reshape(2, 2, 8, 7, 2), theta.reshape(2, 2))
+    assert_close(pairs.reshape(y.shape), y)
+    turned = quick(jax.vmap(model.apply, in_axes=(None, None, 0)))(variables, x, np.stack([theta, theta + 1]))
+    assert_close(turned[0], y)
+    assert np.abs(turned[1] - y).max() > 0.1
+    (b,) = export.symbolic_shape('b')
+    signature = jax.ShapeDtypeStruct((b, 8, 7, 2), x.dtype), jax.ShapeDtypeStruct((b,), theta.dtype)
+    exported = export.export(quick(model.apply))(variables, *signature)
+    for size in (1, 4):
+        assert_close(quick(exported.call)(variables, x[:size], theta[:size]), y[:size])
 
 
 def test_errors():
