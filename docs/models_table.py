@@ -1,21 +1,51 @@
-"""Print the table of docs/models.md: every network's parameters, multiply-adds and PyTorch reference."""
+"""Print the tables of docs/models.md: parameters, multiply-adds and PyTorch reference of every network."""
 
 import jax
 import jax.numpy as jnp
 
 from flax_dynconv import count, create_model, list_models, preprocessing
 from flax_dynconv.convert import PRETRAINED
+from flax_dynconv.models import FRAME_PREDICTORS, SEGMENTERS, SteerableFilter
+
+# References that are no networks of `load_pretrained`.
+_REFERENCES = {
+    'SteerableFilter': 'dfn.SteerableFilter',
+    'dfn_moving_mnist': 'dfn.MovingMNIST',
+    'dfn_highway': 'dfn.Highway',
+    'dfn_stereo': 'dfn.Stereo',
+}
+# Frames that the published networks are given.
+_GIVEN = {'dfn_moving_mnist': 10, 'dfn_highway': 3, 'dfn_stereo': 1}
 
 
 def main():
-    """Count every network at its image size."""
+    """Count every network at its image size, then those that generate filters at their inputs."""
     print('| name | pixels | parameters | multiply-adds | PyTorch reference |')
     print('|---|---:|---:|---:|---|')
     for name in list_models():
         size = preprocessing(name).image_size
-        report = count(create_model(name), jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32))
-        reference = f'`{PRETRAINED[name][0]}`' if name in PRETRAINED else ''
-        print(f'| `{name}` | {size} | {report.parameters:,} | {report.multiply_adds / 1e6:,.1f} M | {reference} |')
+        print(_row(name, size, create_model(name), _array(1, size, size, 3)))
+    print()
+    print('| name | input | parameters | multiply-adds | PyTorch reference |')
+    print('|---|---|---:|---:|---|')
+    for name in SEGMENTERS:
+        print(_row(name, '512 x 1024 pixels', create_model(name), _array(1, 512, 1024, 3)))
+    for name, make in FRAME_PREDICTORS.items():
+        given = _GIVEN[name.removesuffix('_baseline')]
+        frames = f'{given} frame{"s" * (given > 1)} of 64 x 64'
+        print(_row(name, frames, make(), _array(1, given, 64, 64, 1)))
+    print(_row('SteerableFilter', '64 x 64 pixels, an angle', SteerableFilter(), _array(1, 64, 64, 1), _array(1)))
+
+
+def _array(*shape):
+    return jax.ShapeDtypeStruct(shape, jnp.float32)
+
+
+def _row(name, size, model, *inputs):
+    report = count(model, *inputs)
+    reference = PRETRAINED[name][0] if name in PRETRAINED else _REFERENCES.get(name)
+    cells = (f'`{name}`', size, f'{report.parameters:,}', f'{report.multiply_adds / 1e6:,.1f} M')
+    return '| ' + ' | '.join(map(str, cells)) + f' | {f"`{reference}`" if reference else ""} |'
 
 
 if __name__ == '__main__':

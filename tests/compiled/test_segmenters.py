@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import optax
+import pytest
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -31,8 +32,8 @@ def arguments(model):
     return (*initial(model), images, rng.integers(0, CLASSES, (B, *SIZE)))
 
 
-def compile_sharded(model, values):
-    mesh = jax.make_mesh((8,), ('data',), axis_types=(AxisType.Auto,))
+def compile_sharded(model, values, kind):
+    mesh = jax.make_mesh((8,), ('data',), axis_types=(kind,))
     whole, split = NamedSharding(mesh, P()), NamedSharding(mesh, P('data'))
     with jax.set_mesh(mesh):
         placed = jax.device_put(values, (whole, whole, split, split))
@@ -40,11 +41,12 @@ def compile_sharded(model, values):
         return compiled, compiled(*placed)
 
 
-def test_a_batch_sharded_step_holds_no_gather():
+@pytest.mark.parametrize('kind', [AxisType.Auto, AxisType.Explicit], ids=str)
+def test_a_batch_sharded_step_holds_no_gather(kind):
     """Only sums cross the devices: of gradients and of batch statistics."""
     model = create_model('dmnet_resnet8', CLASSES, width=1 / 8, filter_sizes=(1, 2), dropout=0.0)
     model = model.clone(backbone=model.backbone.clone(stage_sizes=(1, 1)))
     values = arguments(model)
-    compiled, actual = compile_sharded(model, values)
+    compiled, actual = compile_sharded(model, values, kind)
     assert set(collectives(compiled)) == {'all-reduce'}
     jax.tree.map(assert_close, actual, step(model)(*values))

@@ -11,6 +11,7 @@ import pytest
 from flax import traverse_util
 
 from flax_dynconv.models import MODELS, VGG, create_model, static_twin
+from tests.jaxprs import equations
 from tests.models.tiny import IMAGES, initial, quick, tiny
 from tests.tolerances import assert_close
 
@@ -203,3 +204,19 @@ def test_remat_keeps_the_gradients():
     plain, again = (objective(m)(params, rest, KEY) for m in (model, model.clone(remat=True)))
     assert_close(again[0], plain[0])
     jax.tree.map(assert_close, again[1], plain[1])
+
+
+@pytest.mark.parametrize('name', ['resnet50', 'shufflenetv2_100', 'mobilenetv3_small', 'dmnet_resnet8'])
+def test_remat_recomputes_every_block(name):
+    plain, again = (create_model(name, 10, remat=remat) for remat in (False, True))
+    variables = jax.eval_shape(plain.init, KEY, GREY)
+    counts = [
+        sum(
+            e.primitive.name in ('checkpoint', 'remat', 'remat2')
+            for e in equations(jax.make_jaxpr(m.apply)(variables, GREY).jaxpr)
+        )
+        for m in (plain, again)
+    ]
+    body = variables['params'].get('backbone', variables['params'])
+    blocks = [key for key in body if re.match(r'(layer|blocks_|stage)\d', key)]
+    assert counts == [0, len(blocks)] and blocks
