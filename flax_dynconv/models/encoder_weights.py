@@ -45,7 +45,7 @@ def with_encoder_weights(variables: Mapping[str, Any], pretrained: Mapping[str, 
             if name == 'depth_encoder' and _module(rest) in new:
                 continue
             found, wanted = source.get(rest), result[path]
-            if jnp.shape(found) != jnp.shape(wanted) or found is None:
+            if found is None or found.shape != wanted.shape:
                 problems.append(f'{rest!r} of shape {wanted.shape}, got {"none" if found is None else found.shape}')
             else:
                 result[path] = jnp.asarray(found, wanted.dtype)
@@ -66,7 +66,6 @@ def _module(path):
 
 def _for_others(kernel, found):
     """Whether the kernels of two convolutions differ in the channels of their inputs alone."""
-    shapes = jnp.shape(kernel), jnp.shape(found)
-    if len(shapes[0]) < 3 or len(shapes[0]) != len(shapes[1]):
+    if found is None or kernel.ndim < 3 or kernel.ndim != found.ndim:
         return False
-    return [i for i, sizes in enumerate(zip(*shapes, strict=True)) if len(set(sizes)) > 1] == [len(shapes[0]) - 2]
+    return [i for i in range(kernel.ndim) if kernel.shape[i] != found.shape[i]] == [kernel.ndim - 2]

@@ -12,16 +12,19 @@ from flax_dynconv.models.registry import create_model
 _OWN = {field.name for field in dataclasses.fields(HDFNet)} - {'encoder', 'depth_encoder'}
 # What both the encoders and the decoder have.
 _SHARED = ('norm', 'act', 'remat', 'dtype', 'param_dtype', 'precision')
+# Of these nothing is published: they are for small images.
+_CHANNELS = {'vgg8_bn': 16, 'resnet8': 16, 'odconv_resnet8_2x': 16}
 # The first convolution of the depth encoder is new in the published networks, and initialised as PyTorch does.
 _depth_stem = functools.partial(static_conv, kernel_init=torch_kernel, bias_init=torch_bias(9))
 
 
-def hdfnet(encoder, *, channels=64, width=1.0, **fields):
+def hdfnet(encoder, *, channels=None, width=1.0, **fields):
     """`HDFNet` on two encoders that `create_model` calls `encoder`, one for images and one for depth.
 
-    `width` multiplies the channels of the encoders, and those of the decoder in steps of four. `fields` are `HDFNet`'s
-    own (`dynamic_levels`, `dilations`, `probabilities`, `implementation`); norm, act, remat, dtype, param_dtype and
-    precision reach encoders and decoder; all others are the encoders' (`output_stride`, `conv`, `num_kernels`, ..).
+    `channels` are those of the decoder, None: 64, and 16 for the encoders for small images, times `width`, in steps of
+    four. `width` multiplies the channels of the encoders too. `fields` are `HDFNet`'s own (`dynamic_levels`,
+    `dilations`, `probabilities`, `implementation`); norm, act, remat, dtype, param_dtype and precision reach encoders
+    and decoder; all others are the encoders' (`output_stride`, `conv`, `num_kernels`, ..).
 
     Raises ValueError for an unknown name, TypeError for an unknown field.
 
@@ -39,7 +42,8 @@ def hdfnet(encoder, *, channels=64, width=1.0, **fields):
         'encoder': create_model(encoder, 0, **{'in_channels': 3, **passed}),
         'depth_encoder': create_model(encoder, 0, **{'stem_conv': _depth_stem, **passed, 'in_channels': 1}),
     }
-    return construct(HDFNet, {**encoders, 'channels': max(4, 4 * round(channels * width / 4)), **own})
+    usual = max(4, 4 * round(_CHANNELS.get(encoder, 64) * width / 4))
+    return construct(HDFNet, {**encoders, 'channels': usual if channels is None else channels, **own})
 
 
 # name -> constructor that takes the fields of the network as keywords
@@ -47,9 +51,7 @@ SALIENCY_NETWORKS = {
     'hdfnet_vgg16': functools.partial(hdfnet, 'vgg16_bn'),
     'hdfnet_vgg19': functools.partial(hdfnet, 'vgg19_bn'),
     'hdfnet_resnet50': functools.partial(hdfnet, 'resnet50'),
-    'hdfnet_odconv_resnet50_4x': functools.partial(hdfnet, 'odconv_resnet50_4x'),
-    # Of these nothing is published: encoders for small images, and few channels.
-    'hdfnet_vgg8': functools.partial(hdfnet, 'vgg8_bn', channels=16),
-    'hdfnet_resnet8': functools.partial(hdfnet, 'resnet8', channels=16),
-    'hdfnet_odconv_resnet8_2x': functools.partial(hdfnet, 'odconv_resnet8_2x', channels=16),
+    'hdfnet_vgg8': functools.partial(hdfnet, 'vgg8_bn'),
+    'hdfnet_resnet8': functools.partial(hdfnet, 'resnet8'),
+    'hdfnet_odconv_resnet8_2x': functools.partial(hdfnet, 'odconv_resnet8_2x'),
 }
