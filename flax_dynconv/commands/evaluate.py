@@ -68,8 +68,10 @@ def evaluate_run(folder, which='newest', changes=None):
 def evaluate_weights(path, settings):
     """{'model', 'recorded': None, 'reloaded': the task's summary} of a file of weights on the data of `settings`.
 
-    Raises what `convert.load_pretrained` raises for the file, and ValueError for data with another number of classes.
+    Raises what `convert.load_pretrained` raises for the file, and ValueError for data with another number of classes
+    and for a network that is no classifier.
     """
+    weights.check_classifier(settings.network.model)
     settings = runs.on_these_devices(settings)
     task = create_task(settings)
     model, variables = weights.load(path, settings)

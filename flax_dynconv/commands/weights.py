@@ -5,14 +5,29 @@ import json
 import jax
 
 from flax_dynconv.convert import load_pretrained
+from flax_dynconv.models import FRAME_PREDICTORS, SALIENCY_NETWORKS, SEGMENTERS
+from flax_dynconv.training.kinds import steerable
+
+
+def check_classifier(name):
+    """ValueError for a network that does something else than tell classes of images.
+
+    >>> check_classifier('resnet18')
+    """
+    if name in (*SEGMENTERS, *FRAME_PREDICTORS, *SALIENCY_NETWORKS, steerable.NETWORK):
+        raise ValueError(
+            f'--model with --weights must be a classifier of images, got {name}: such a network is tested, and used, '
+            'by the folder of its training run'
+        )
 
 
 def load(path, settings):
     """(model, variables) of `settings.network` with the weights of a file; see `convert.load_pretrained`.
 
-    Raises what that raises, and ValueError for arguments that the network does not have.
+    Raises what that raises, and ValueError for arguments that the network does not have, and for no classifier.
     """
     network = settings.network
+    check_classifier(network.model)
     try:
         return load_pretrained(network.model, path, dtype=network.model_dtype, **json.loads(network.arguments))
     except TypeError as error:

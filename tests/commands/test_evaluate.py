@@ -165,6 +165,14 @@ def test_a_folder_without_a_run(run, tmp_path, command):
         ),
         (['--model', 'resnet8', '--weights', 'x.npz'], '--data is needed with --weights'),
         (['--model', 'resnet8', '--weights', 'x', '--data', 'digits', '--arguments', '{'], 'arguments must be JSON'),
+        (
+            ['--model', 'steerable_filter', '--weights', 'x', '--data', 'noise'],
+            '--model with --weights must be a classifier of images, got steerable_filter: ',
+        ),
+        (
+            ['--model', 'dmnet_resnet8', '--weights', 'x', '--data', 'shapes'],
+            'must be a classifier .*, got dmnet_resnet8',
+        ),
         (['--model', 'resnet8', '--weights', 'x', '--data', 'no/data'], 'there is no file or folder no/data'),
     ],
 )
