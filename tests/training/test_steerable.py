@@ -1,5 +1,7 @@
 """Steerable filtering: data, truth, figures, bad files, a run from start to end."""
 
+import zipfile
+
 import jax
 import jax.numpy as jnp
 import matplotlib.image
@@ -193,6 +195,10 @@ def test_bad_files_are_named(tmp_path):
         read_images(tmp_path / 'z.npz', None, 4)
     np.savez(tmp_path / 'w.npz', train=np.zeros((9, 8, 8)), test=np.zeros((9, 8, 9)))
     with pytest.raises(ValueError, match=r"w\.npz: images of 'train' and 'test' must have one size"):
+        read_images(tmp_path / 'w.npz', None, 4)
+    with zipfile.ZipFile(tmp_path / 'w.npz', 'w') as archive:
+        archive.writestr('train.txt', 'no array')
+    with pytest.raises(ValueError, match=r"w\.npz must hold arrays alone, got the member 'train\.txt', which is no"):
         read_images(tmp_path / 'w.npz', None, 4)
     with pytest.raises(FileNotFoundError, match=r'there is no file .*v\.npy'):
         read_images(tmp_path / 'v.npy', None, 4)

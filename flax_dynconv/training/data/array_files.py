@@ -12,7 +12,8 @@ SUFFIXES = ('.npy', '.npz')
 def read_arrays(path):
     """{name: array} of an .npz, or {'': array} of an .npy, which is read from the disk as it is used.
 
-    Raises FileNotFoundError, and ValueError for a file that is damaged, of another format, or holds Python objects.
+    Raises FileNotFoundError, and ValueError for a file that is damaged, of another format, or holds Python objects
+    or other files.
     """
     path = Path(path)
     if not path.is_file():
@@ -25,7 +26,19 @@ def read_arrays(path):
         raise ValueError(f'{path} cannot be read as {path.suffix or "an array"}: {error}') from error
     if not arrays:
         raise ValueError(f'{path} holds no array')
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray):  # numpy gives the bytes of what is no .npy.
+            raise ValueError(f'{path} must hold arrays alone, got the member {name!r}, which is no .npy')
     return arrays
+
+
+def where(path, name):
+    """An array of a file for a message.
+
+    >>> where('x.npz', 'train'), where('x.npy', '')
+    ("x.npz, array 'train'", 'x.npy')
+    """
+    return f"{path}, array '{name}'" if name else str(path)
 
 
 def check_pixels(array, rank, where, axes):

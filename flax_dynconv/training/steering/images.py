@@ -59,10 +59,11 @@ def read_images(path, image_size, test_examples):
     """
     arrays = array_files.read_arrays(path)
     for name, array in arrays.items():
-        where = f"{path}, array '{name}'" if name else str(path)
         if array.ndim == 4 and array.shape[-1] == 1:
             array = arrays[name] = array[..., 0]
-        array_files.check_pixels(array, 3, where, '(images, height, width) or (images, height, width, 1)')
+        array_files.check_pixels(
+            array, 3, array_files.where(path, name), '(images, height, width) or (images, height, width, 1)'
+        )
     arrays = array_files.by_split(arrays, test_examples, path)
     shapes = {split: array.shape[1:] for split, array in arrays.items()}
     smallest = tuple(min(sides) for sides in zip(*shapes.values(), strict=True))

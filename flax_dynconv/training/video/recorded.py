@@ -49,12 +49,12 @@ def read_videos(path, frames, test_examples):
     """The `Recorded` of a file: grey, uint8 or floats from 0 to 1, each of at least `frames` frames.
 
     Videos are (N, T, H, W), and in an .npy, where the first axis is shorter than the second, (T, N, H, W), as in the
-    public Moving-MNIST test set (20, 10000, 64, 64); a last axis of length 1 may follow. An .npz holds 'train' and
-    'test'; or 'left' and 'right' (N, H, W), stereo pairs, and perhaps 'left_test' and 'right_test'. Without test videos
-    the last `test_examples` are held out. Raises FileNotFoundError, and ValueError, with the name of the file, for
-    anything else.
+    public Moving-MNIST test set (20, 10000, 64, 64): the name then says so. A last axis of length 1 may follow. An .npz
+    holds 'train' and 'test'; or 'left' and 'right' (N, H, W), stereo pairs, and perhaps 'left_test' and 'right_test'.
+    Without test videos the last `test_examples` are held out. Raises FileNotFoundError, and ValueError, with the name
+    of the file, for anything else.
     """
-    arrays = array_files.read_arrays(path)
+    arrays, title = array_files.read_arrays(path), str(path)
     if any(name.removesuffix('_test') in _PAIR for name in arrays):
         if frames != 2:
             raise ValueError(
@@ -62,9 +62,9 @@ def read_videos(path, frames, test_examples):
             )
         arrays = _pairs(arrays, path)
     else:
-        arrays = {name: _checked(array, _where(path, name)) for name, array in arrays.items()}
+        arrays = {name: _checked(array, array_files.where(path, name)) for name, array in arrays.items()}
         if '' in arrays and arrays[''].shape[0] < arrays[''].shape[1]:
-            arrays[''] = arrays[''].swapaxes(0, 1)
+            arrays[''], title = arrays[''].swapaxes(0, 1), f'{path}, axes taken as (frames, videos, height, width)'
     arrays = array_files.by_split(arrays, test_examples, path)
     if arrays['train'].shape[2:] != arrays['test'].shape[2:]:
         shapes = {split: array.shape for split, array in arrays.items()}
@@ -75,11 +75,7 @@ def read_videos(path, frames, test_examples):
                 f'{path} must have input_frames + output_frames = {frames} frames in every video of {split}, '
                 f'got {array.shape[1]}'
             )
-    return Recorded(str(path), arrays, frames)
-
-
-def _where(path, name):
-    return f"{path}, array '{name}'" if name else str(path)
+    return Recorded(title, arrays, frames)
 
 
 def _checked(array, where):
@@ -99,7 +95,7 @@ def _pairs(arrays, path):
         missing, more = (sorted(set(a) - set(b)) for a, b in ((names, arrays), (arrays, names)))
         raise ValueError(f'{path} must hold the stereo pairs {names}; missing: {missing}, unknown: {more}')
     for name, array in arrays.items():
-        array_files.check_pixels(array, 3, _where(path, name), '(pairs, height, width)')
+        array_files.check_pixels(array, 3, array_files.where(path, name), '(pairs, height, width)')
     for left, right in wanted.values():
         if arrays[left].shape != arrays[right].shape or arrays[left].dtype != arrays[right].dtype:
             raise ValueError(
