@@ -35,15 +35,22 @@ def draw(path, task, trained, batch_size):
 
 def examples(task, trained, batch_size, count=IMAGES):
     """The first test images (n, H, W, 3), their labels (n, H, W), and [(role, the classes that it predicts)]."""
+    predict = {
+        role: jax.jit(lambda v, b, model=run.model: jnp.argmax(task.predict(model, v, b), axis=-1))
+        for role, run in trained.items()
+    }
+    parts, found = [], 0
     batches = task.batches('test', batch_size)
-    batch = next(batches)
+    for batch in batches:
+        wanted = np.flatnonzero(batch['mask'])[: count - found]
+        each = [np.asarray(predict[role](run.variables, batch))[wanted] for role, run in trained.items()]
+        parts.append((batch['image'][wanted], batch['label'][wanted], *each))
+        found += len(wanted)
+        if found == count:
+            break
     batches.close()
-    wanted = np.flatnonzero(batch['mask'])[:count]
-    predicted = []
-    for role, run in trained.items():
-        predict = jax.jit(lambda v, b, model=run.model: jnp.argmax(task.predict(model, v, b), axis=-1))
-        predicted.append((role, np.asarray(predict(run.variables, batch))[wanted]))
-    return batch['image'][wanted], batch['label'][wanted], predicted
+    images, labels, *predicted = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return images, labels, list(zip(trained, predicted, strict=True))
 
 
 def _legend(figure, classes):

@@ -38,8 +38,8 @@ class Network:
     """multiplies the channels"""
     num_kernels: int | None = None
     """kernels of each bank; None: as many as the network has"""
-    dropout: float = 0.0
-    """rate before the classifier"""
+    dropout: float | None = None
+    """rate before the classifier, or in the heads; None: 0 for classifiers, the network's own for segmentation"""
     drop_path: float = 0.0
     """stochastic depth: rate of the last block, rising linearly from 0"""
     dtype: Literal['float32', 'bfloat16', 'float16'] = 'float32'
@@ -159,7 +159,8 @@ class Segmentation:
     class_names: str = ''
     """file with the names of the classes, a line for each label; '': classes.txt of the data, or numbers"""
     pixel_average: Literal['all', 'valid'] = 'all'
-    """the loss is divided by the number of all pixels, also ignored ones, or of those that are not ignored"""
+    """the loss is divided by the number of all pixels, also ignored ones, or of those that are not ignored (in each
+    part of the batch by itself, whose means are averaged, under --accumulate or --batch-statistics device)"""
     auxiliary_weight: float = 0.4
     """of the loss of the auxiliary head"""
     scale_range: tuple[float, float] = (0.5, 2.0)
@@ -386,12 +387,15 @@ class Settings:
 
     @classmethod
     def from_json(cls, flat):
-        """The settings that `flat()` gave, after a passage through JSON; ValueError for unknown or missing names."""
-        if set(flat) != set(cls().flat()):
-            raise ValueError(
-                f'settings: unknown names {sorted(set(flat) - set(cls().flat()))}, '
-                f'missing names {sorted(set(cls().flat()) - set(flat))}'
-            )
+        """The settings that `flat()` gave, after a passage through JSON; ValueError for unknown names.
+
+        What is missing was written before there was such a setting, and has the default, which changes nothing.
+
+        >>> Settings.from_json({'epochs': 3}) == Settings(epochs=3)
+        True
+        """
+        if unknown := sorted(set(flat) - set(cls().flat())):
+            raise ValueError(f'settings: unknown names {unknown}')
         return cls().updated(**{name: tuple(v) if isinstance(v, list) else v for name, v in flat.items()})
 
 

@@ -1,15 +1,11 @@
 """The flags of `flax-dynconv train`: the fields of the settings by their own names, on top of a recipe or a run."""
 
 import argparse
-import contextlib
 import dataclasses
-import difflib
-import io
-import itertools
-import re
 
 from flax_dynconv.training import run_folder, tasks
 from flax_dynconv.training.extras import require
+from flax_dynconv.training.flags import parsed_by_tyro
 from flax_dynconv.training.recipes import find_recipe
 from flax_dynconv.training.settings import Parallel, Saving, Settings
 
@@ -55,14 +51,15 @@ def parse(arguments):
     """`TrainArguments` of a list of flags, later ones on top of the recipe that they name or the run that they resume.
 
     `--help` prints the flags with these defaults and exits. Raises ValueError for what cannot be parsed or is out of
-    range, for an unknown recipe, and for flags that would make a resumed run another one; ImportError without tyro.
+    range, for an unknown recipe, for flags that do nothing with the data, and for flags that would make a resumed run
+    another one; ImportError without tyro.
 
     >>> arguments = parse(['--recipe', 'odconv-resnet-100ep', '--no-decay', 'norm', 'bias'])
     >>> arguments.settings.epochs, arguments.settings.optimization.no_decay
     (100, ('norm', 'bias'))
     """
     require('tyro', 'reads the command line')
-    first = _first_look(arguments)
+    first, recipe = _first_look(arguments), None
     if first.resume:
         if first.recipe:
             raise ValueError('--resume takes the settings of the run, --recipe must not be given with it')
@@ -82,10 +79,15 @@ def parse(arguments):
         default, description = Settings(), _DESCRIPTION
     if first.full and (first.recipe or first.resume or not first.task):
         raise ValueError('--full is for --task alone: a recipe, or a run that is resumed, says its lengths itself')
-    parsed = _tyro(arguments, default, description)
+    fields = {field.name: getattr(default, field.name) for field in dataclasses.fields(Settings)}
+    flags = (*Settings().flat(), 'recipe', 'run_dir', 'full')
+    parsed = parsed_by_tyro(arguments, TrainArguments(**fields), description, flags)
     if first.resume:
         _check_unchanged(default.flat(), parsed.settings.flat())
-    return parsed
+    else:
+        _check_used(default.flat(), parsed.settings)
+    # `--task` stands for a recipe: the run knows which.
+    return parsed if first.resume or recipe is None else dataclasses.replace(parsed, recipe=recipe.name)
 
 
 def stored_settings(folder):
@@ -114,50 +116,17 @@ def _first_look(arguments):
     return parser.parse_known_args(arguments)[0]
 
 
-def _tyro(arguments, settings, description):
-    import tyro
-
-    fields = {field.name: getattr(settings, field.name) for field in dataclasses.fields(Settings)}
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(said):
-            return tyro.cli(
-                TrainArguments,
-                prog='flax-dynconv train',
-                description=description,
-                args=list(arguments),
-                default=TrainArguments(**fields),
-                config=(tyro.conf.OmitArgPrefixes,),
-            )
-    except SystemExit as end:
-        if not end.code:
-            raise
-        raise ValueError(_one_line(said.getvalue())) from end
-
-
-def _one_line(text):
-    """What tyro says in a box, up to its first rule, without the box; and flags that are close to an unknown one."""
-    # Colours and marks are for terminals; where there is no UTF-8, boxes are rules under and after the title.
-    text = re.sub(r'\x1b\[[0-9;]*m|\[/?bold\]', '', text)
-    lines = [line.strip('│ ') for line in text.splitlines()[1:]]
-    lines = itertools.dropwhile(_is_rule, lines)
-    message = ' '.join(' '.join(itertools.takewhile(lambda line: not _is_rule(line), lines)).split())
-    # Checks of the settings name their field themselves.
-    message = re.sub(r'^Error parsing [\w.][\w. ]*: ', '', message)
-    if message.startswith('Unrecognized'):
-        flags = [f'--{name.replace("_", "-")}' for name in (*Settings().flat(), 'recipe', 'run_dir', 'full')]
-        for unknown in re.findall(r'--[\w-]+', message):
-            if close := difflib.get_close_matches(unknown.replace('_', '-'), flags, n=2):
-                message += f'; did you mean {" or ".join(close)}?'
-    return message
-
-
-def _is_rule(line):
-    return bool(line) and set(line) <= set('─-╰╯')
-
-
 def _check_unchanged(stored, given):
     changed = sorted(name for name in stored if given[name] != stored[name] and name not in CHANGEABLE)
     if changed:
         flags = ', '.join(f'--{name.replace("_", "-")} {given[name]} (was {stored[name]})' for name in changed)
         raise ValueError(f'--resume goes on with the settings of the run, which this would change: {flags}')
+
+
+def _check_used(default, settings):
+    """What a recipe has may be for other data than those that are named; a flag is meant."""
+    given = settings.flat()
+    changed = [name for name in tasks.kind(settings.task).unused_by_data(settings) if given[name] != default[name]]
+    if changed:
+        flags = ', '.join(f'--{name.replace("_", "-")} {given[name]}' for name in changed)
+        raise ValueError(f'flags must be those that --data {settings.images.data} has a use for, got {flags}')

@@ -68,9 +68,10 @@ def _config(arguments, folder, task):
 def _name(arguments):
     """Of a folder that the user has not named."""
     settings = arguments.settings
-    if settings.task != 'classify':
-        return arguments.recipe or settings.task
-    return arguments.recipe or ('digits' if settings.images.data == 'digits' else settings.network.model)
+    # The recipe of `--task classify` says little of other data.
+    if settings.task == 'classify' and arguments.recipe in ('', 'digits'):
+        return 'digits' if settings.images.data == 'digits' else settings.network.model
+    return arguments.recipe or settings.task
 
 
 def _not_of_orbax(record):

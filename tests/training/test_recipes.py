@@ -59,7 +59,7 @@ def test_published_numbers(name):
     settings = RECIPES[name].settings
     o = settings.optimization
     assert (settings.epochs, settings.images.batch_size) == (epochs, batch)
-    assert (o.momentum, o.weight_decay, settings.network.dropout) == (0.9, weight_decay, dropout)
+    assert (o.momentum, o.weight_decay, settings.network.dropout or 0) == (0.9, weight_decay, dropout)
     assert settings.augmentation.label_smoothing == smoothing
     begin = o.warmup_epochs
     assert rate_of(name)(begin) == pytest.approx(learning_rate * (0.97**2 if begin else 1))
@@ -144,7 +144,7 @@ def test_the_command_trains_the_recipe(name):
     arguments = parse(words[2:])
     given = arguments.settings.flat()
     usual = RECIPES[name].settings.flat()
-    assert arguments.recipe == (name if '--recipe' in words else '')
+    assert arguments.recipe == (name if {'--recipe', '--task'} & set(words) else '')
     assert {key for key in usual if given[key] != usual[key]} <= {'data'}
 
 

@@ -64,11 +64,16 @@ def test_settings_survive_json():
     assert settings.optimization.milestones == (3.0,)
 
 
-def test_json_of_other_versions_is_refused():
-    flat = Settings().flat()
-    del flat['seed']
-    with pytest.raises(ValueError, match=r"unknown names \['letters'\], missing names \['seed'\]"):
-        Settings.from_json(flat | {'letters': 'digits'})
+def test_json_from_before_a_setting_has_its_default():
+    flat = Settings().updated(**CHANGED).flat()
+    assert flat.pop('seed') != Settings().seed
+    assert Settings.from_json(flat) == Settings().updated(**CHANGED).updated(seed=Settings().seed)
+
+
+def test_json_with_settings_that_are_not_known_is_refused():
+    flat = Settings().flat() | {'letters': 'digits'}
+    with pytest.raises(ValueError, match=r"settings: unknown names \['letters'\]$"):
+        Settings.from_json(flat)
 
 
 def test_every_field_has_one_name_and_a_place():

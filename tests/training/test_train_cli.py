@@ -17,7 +17,7 @@ from flax_dynconv.models import MODELS, ResNet
 from flax_dynconv.training import run_folder, train_cli
 from flax_dynconv.training.monitoring.observer import Watcher
 from flax_dynconv.training.recipes import RECIPES
-from flax_dynconv.training.settings import Settings
+from flax_dynconv.training.settings import OWNERS, Settings
 from flax_dynconv.training.train_arguments import CHANGEABLE, TrainArguments, parse
 
 # One value other than the default of each setting, and the words that give it.
@@ -207,6 +207,45 @@ def test_without_tyro(monkeypatch, capsys):
     )
 
 
+@pytest.mark.parametrize(
+    ('flags', 'unused'),
+    [
+        ('--task steerable --crop-size 3 3 --frame-loss mse --inference slide', "inference='slide'"),
+        ('--task steerable --data {folder}/x.npy --train-examples 9', '--train-examples 9'),
+        ('--task video --reduce-zero-label', 'reduce_zero_label=True'),
+        ('--task video --data {folder}/x.npy --moving-digits 3', '--moving-digits 3'),
+        ('--task segment --frame-loss mse', "frame_loss='mse'"),
+        ('--task segment --class-names names.txt', '--class-names names.txt'),
+        (
+            '--task segment --data {folder} --train-examples 9 --test-examples 3',
+            '--train-examples 9, --test-examples 3',
+        ),
+        ('--ignore-label 3 --train-examples 9', 'ignore_label=3, train_examples=9'),
+        ('--data {folder} --frame-loss mse --model resnet8 --image-size 8', "frame_loss='mse'"),
+    ],
+)
+def test_flags_that_do_nothing_are_named(flags, unused, tmp_path, capsys):
+    flags = [word.format(folder=tmp_path) for word in flags.split()]
+    assert cli.main(['train', *flags, '--run-dir', str(tmp_path / 'run')]) == 2
+    said = capsys.readouterr().err
+    assert 'a use for, got' in said or 'no use for, got' in said
+    assert unused in said
+
+
+def test_recipes_of_drawn_data_take_other_data():
+    """Numbers of examples that the recipe has, and nobody has asked for, are no mistake."""
+    assert parse(['--task', 'steerable', '--data', 'x.npy']).settings.drawn.train_examples == 6400
+    assert parse(['--task', 'video', '--data', 'mnist', '--train-examples', '9']).settings.drawn.train_examples == 9
+    assert parse(['--task', 'steerable', '--data', 'x.npy', '--test-examples', '9']).settings.drawn.test_examples == 9
+
+
+def test_the_recipe_of_a_task_is_kept():
+    assert parse(['--task', 'segment']).recipe == 'segment'
+    assert parse(['--task', 'segment', '--full']).recipe == 'dmnet-cityscapes-r50-80k'
+    assert parse(['--recipe', 'digits']).recipe == 'digits'
+    assert parse(['--epochs', '3']).recipe == ''
+
+
 @pytest.fixture
 def stored(tmp_path):
     """A folder with the configuration of a run on several hosts."""
@@ -236,9 +275,17 @@ def test_what_would_make_it_another_run_is_refused(stored):
         parse(['--resume', '--run-dir', str(folder), *words('seed', 'epochs', 'keep')])
 
 
+def test_a_configuration_from_before_a_setting_goes_on(stored):
+    folder, settings = stored
+    flat = {name: value for name, value in settings.flat().items() if OWNERS.get(name) not in ('segmentation', 'drawn')}
+    run_folder.write_config(folder, {'settings': flat})
+    found = parse(['--resume', '--run-dir', str(folder)]).settings
+    assert (found.epochs, found.segmentation, found.drawn) == (7, Settings().segmentation, Settings().drawn)
+
+
 def test_a_configuration_of_another_version_is_refused(tmp_path):
-    run_folder.write_config(tmp_path, {'settings': {'epochs': 3}})
-    with pytest.raises(ValueError, match=r'config.json holds no settings of this version: .*missing names'):
+    run_folder.write_config(tmp_path, {'settings': {'epochs': 3, 'letters': 5}})
+    with pytest.raises(ValueError, match=r"config.json holds no settings of this version: .*unknown names \['letters'"):
         parse(['--resume', '--run-dir', str(tmp_path)])
 
 

@@ -23,7 +23,7 @@ class LabelFolder:
 
     At opening the heads of all files are read: ValueError that names the file for a label image of another mode than
     L, P or I, and for an image and labels of different sizes; `UnreadableImage` for what is no image. ValueError too
-    where `ignore_label` is the label of a class. FileNotFoundError if there is no such folder.
+    where `ignore_label` is the label of a class. FileNotFoundError if there is no such folder or file of names.
     """
 
     splits = ('train', 'test')
@@ -94,6 +94,8 @@ class LabelFolder:
 def _lines(path):
     try:
         names = path.read_text(encoding='utf-8').splitlines()
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f'class_names must be a file, there is none at {path}') from error
     except UnicodeDecodeError as error:
         raise ValueError(f'{path} must be a text with one class name per line: {error}') from error
     while names and not names[-1].strip():

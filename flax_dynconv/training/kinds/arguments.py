@@ -1,9 +1,17 @@
 """Fields of networks that settings fill in, where they have them, and settings that a kind has no use for."""
 
+import contextlib
 import dataclasses
 import json
 
-from flax_dynconv.training.settings import Augmentation, Network
+from flax_dynconv.training.settings import INPUTS, Augmentation, Drawn, Frames, Segmentation, Settings
+
+NETWORK = ('num_kernels', 'dropout', 'drop_path', 'remat')
+AUGMENTATION, SEGMENTATION, DRAWN, FRAMES = (
+    tuple(field.name for field in dataclasses.fields(record)) for record in (Augmentation, Segmentation, Drawn, Frames)
+)
+# What some kind has a use for and another has not.
+OPTIONAL = (*NETWORK, *INPUTS, *AUGMENTATION, *SEGMENTATION, *DRAWN, *FRAMES)
 
 
 def constructed(constructor, name, settings, **own):
@@ -13,27 +21,49 @@ def constructed(constructor, name, settings, **own):
     """
     network = settings.network
     given = own | {'width': network.width, 'dtype': network.model_dtype} | json.loads(network.arguments)
-    try:
+    with fitting(name, given):
         return constructor(**given)
+
+
+@contextlib.contextmanager
+def fitting(name, given, what='arguments'):
+    """Within it, the TypeError of a call of the network `name` with `given` becomes a ValueError that lists them.
+
+    >>> with fitting('resnet8', {'depth': 3}):
+    ...     raise TypeError('no field depth')
+    Traceback (most recent call last):
+    ValueError: arguments must fit resnet8, got depth=3: no field depth
+    """
+    try:
+        yield
     except TypeError as error:
-        listed = ', '.join(f'{field}={value!r}' for field, value in given.items())
-        raise ValueError(f'arguments must fit {name}, got {listed}: {error}') from error
+        raise ValueError(f'{what} must fit {name}, got {listed(given)}: {error}') from error
 
 
-def check_unused(settings, task, used=()):
-    """ValueError for settings of networks and images that are not the defaults and would do nothing."""
-    changed = {}
-    for part, names in (
-        (settings.network, ('num_kernels', 'dropout', 'drop_path', 'remat')),
-        (settings.augmentation, None),
-    ):
-        usual = (Network if names else Augmentation)()
-        for name in names or [field.name for field in dataclasses.fields(part)]:
-            if name not in used and getattr(part, name) != getattr(usual, name):
-                changed[name] = getattr(part, name)
-    for name in ('resize', 'interpolation', 'mean', 'std'):
-        if getattr(settings.images, name) is not None:
-            changed[name] = getattr(settings.images, name)
+def check_unused(settings, used, reason, among=OPTIONAL):
+    """ValueError, which begins with `reason`, for settings `among` that are not `used` and not the defaults.
+
+    >>> check_unused(Settings().updated(flip=0.5), ('flip',), 'nothing else does anything')
+    """
+    usual, chosen = Settings().flat(), settings.flat()
+    changed = {name: chosen[name] for name in among if name not in used and chosen[name] != usual[name]}
     if changed:
-        listed = ', '.join(f'{name}={value!r}' for name, value in changed.items())
-        raise ValueError(f'settings must leave as they are what the task {task} has no use for, got {listed}')
+        raise ValueError(f'{reason}, got {listed(changed)}')
+
+
+def no_use(task):
+    """The reason of most kinds for `check_unused`.
+
+    >>> no_use('video')
+    'settings must leave as they are what the task video has no use for'
+    """
+    return f'settings must leave as they are what the task {task} has no use for'
+
+
+def listed(values):
+    """Names and values for a message.
+
+    >>> listed({'width': 0.5, 'depth': 3})
+    'width=0.5, depth=3'
+    """
+    return ', '.join(f'{name}={value!r}' for name, value in values.items())

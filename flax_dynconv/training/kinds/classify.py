@@ -7,7 +7,8 @@ from flax_dynconv.models import MODELS, SEGMENTERS, create_model, preprocessing,
 from flax_dynconv.models.preprocessing import Preprocessing
 from flax_dynconv.training.digits import digits
 from flax_dynconv.training.extras import require
-from flax_dynconv.training.settings import INPUTS, Augmentation
+from flax_dynconv.training.kinds.arguments import AUGMENTATION, NETWORK, check_unused, fitting, no_use
+from flax_dynconv.training.settings import INPUTS
 
 RECIPE = FULL = 'digits'
 
@@ -22,8 +23,10 @@ def create_task(settings):
     >>> create_task(Settings()).num_outputs
     10
     """
+    check_unused(settings, (*NETWORK, *INPUTS, *AUGMENTATION), no_use('classify'))
     if settings.images.data == 'digits':
-        _check_digits(settings)
+        reason = 'the digits are 8x8 pixels, shifted by up to one; settings must leave that as it is'
+        check_unused(settings, ('label_smoothing',), reason, (*AUGMENTATION, *INPUTS))
         return digits(settings.augmentation.label_smoothing)
     for package in ('PIL', 'grain'):
         require(package, 'reads images')
@@ -31,6 +34,11 @@ def create_task(settings):
     from flax_dynconv.training.image_classification import ImageClassification
 
     return ImageClassification(open_source(settings.images.data), settings, input_facts(settings))
+
+
+def unused_by_data(settings):
+    """None: `create_task` looks at all."""
+    return ()
 
 
 def networks(settings):
@@ -57,7 +65,8 @@ def build(name, num_outputs, settings):
         raise ValueError(f'model must be a classifier for --task classify, got the segmentation network {name}')
     network = settings.network
     arguments = json.loads(network.arguments)
-    shared = {field: getattr(network, field) for field in ('width', 'dropout', 'drop_path', 'remat')}
+    shared = {field: getattr(network, field) for field in ('width', 'drop_path', 'remat')}
+    shared['dropout'] = network.dropout or 0.0
     shared['dtype'] = network.model_dtype
     if name != network.model:
         twin = create_model(name, num_classes=num_outputs, **shared)
@@ -65,11 +74,8 @@ def build(name, num_outputs, settings):
         return twin.clone(**{name: value for name, value in arguments.items() if name in fields})
     if network.num_kernels is not None:
         arguments['num_kernels'] = network.num_kernels
-    try:
+    with fitting(name, arguments, 'arguments and num_kernels'):
         return create_model(name, num_classes=num_outputs, **shared, **arguments)
-    except TypeError as error:
-        given = ', '.join(f'{field}={value!r}' for field, value in arguments.items())
-        raise ValueError(f'arguments and num_kernels must fit {name}, got {given}: {error}') from error
 
 
 def input_facts(settings):
@@ -94,19 +100,6 @@ def input_facts(settings):
     if facts.image_size > facts.resize:
         raise ValueError(f'image_size must be at most resize = {facts.resize}, got {facts.image_size}')
     return facts
-
-
-def _check_digits(settings):
-    usual, chosen = Augmentation(), settings.augmentation
-    names = [field.name for field in dataclasses.fields(usual) if field.name != 'label_smoothing']
-    changed = {name: getattr(chosen, name) for name in names if getattr(chosen, name) != getattr(usual, name)}
-    given = {name: getattr(settings.images, name) for name in INPUTS}
-    changed |= {name: value for name, value in given.items() if value is not None}
-    if changed:
-        listed = ', '.join(f'{name}={value!r}' for name, value in changed.items())
-        raise ValueError(
-            f'the digits are 8x8 pixels, shifted by up to one; settings must leave that as it is, got {listed}'
-        )
 
 
 def _has_twin(name):

@@ -1,17 +1,27 @@
 """Segmentation of images by a network of `SEGMENTERS`."""
 
-import dataclasses
 import json
+from pathlib import Path
 from typing import NamedTuple
 
 from flax_dynconv.models import MODELS, SEGMENTERS, create_model
 from flax_dynconv.training.extras import require
-from flax_dynconv.training.settings import Augmentation, Network
+from flax_dynconv.training.kinds.arguments import (
+    AUGMENTATION,
+    DRAWN,
+    NETWORK,
+    SEGMENTATION,
+    check_unused,
+    fitting,
+    no_use,
+)
+from flax_dynconv.training.settings import INPUTS, Network
 
 RECIPE, FULL = 'segment', 'dmnet-cityscapes-r50-80k'
 # What the augmentation of an image and its labels knows.
-AUGMENTATION = ('flip', 'color_jitter')
+AUGMENTED = ('flip', 'color_jitter')
 CROP = 512
+SHAPES = 'shapes'  # the data that are drawn
 # Names of networks, of their static twins, and fields of the dynamic head, which a twin does not have.
 DYNAMIC, STATIC = 'dmnet_', 'fcn_'
 DYNAMIC_HEAD = ('filter_sizes', 'fusion', 'implementation')
@@ -41,8 +51,15 @@ def create_task(settings):
     from flax_dynconv.training.segmentation import SemanticSegmentation
 
     facts = pixel_facts(settings)
-    _check_augmentation(settings.augmentation)
+    reason = 'images with labelled pixels are changed by scale_range, crop_size, crop_share, flip and color_jitter only'
+    check_unused(settings, AUGMENTED, reason, AUGMENTATION)
+    check_unused(settings, (*NETWORK, *INPUTS, *AUGMENTED, *SEGMENTATION, *DRAWN), no_use('segment'))
     return SemanticSegmentation(_source(settings, facts), settings, facts)
+
+
+def unused_by_data(settings):
+    """A folder has as many images as it has; shapes have classes of their own, and labels from 0."""
+    return ('class_names', 'reduce_zero_label') if settings.images.data == SHAPES else DRAWN
 
 
 def pixel_facts(settings):
@@ -88,39 +105,28 @@ def build(name, num_outputs, settings):
     network, usual = settings.network, Network()
     arguments = {
         field: getattr(network, field)
-        for field in ('width', 'num_kernels', 'dropout', 'drop_path', 'remat')
+        for field in ('width', *NETWORK)
         if getattr(network, field) != getattr(usual, field)
     } | json.loads(network.arguments)
     if name != network.model:
         arguments = {field: value for field, value in arguments.items() if field not in DYNAMIC_HEAD}
-    try:
+    with fitting(name, arguments):
         return create_model(name, num_classes=num_outputs, dtype=network.model_dtype, **arguments)
-    except TypeError as error:
-        given = ', '.join(f'{field}={value!r}' for field, value in arguments.items())
-        raise ValueError(f'arguments must fit {name}, got {given}: {error}') from error
 
 
 def _source(settings, facts):
+    from flax_dynconv.training.data.label_decoding import check_ignored
     from flax_dynconv.training.data.label_folder import LabelFolder
     from flax_dynconv.training.data.shapes import Shapes
 
     chosen = settings.segmentation
-    if settings.images.data == 'shapes':
+    if settings.images.data == SHAPES:
         size = settings.images.image_size or facts.crop[0]
-        return Shapes(size, settings.drawn.train_examples, settings.drawn.test_examples)
-    try:
-        return LabelFolder(settings.images.data, chosen.class_names, chosen.ignore_label, chosen.reduce_zero_label)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f'data: {error}; expected shapes, or a folder of images and label images') from error
-
-
-def _check_augmentation(chosen):
-    usual = Augmentation()
-    names = [field.name for field in dataclasses.fields(usual) if field.name not in AUGMENTATION]
-    changed = {name: getattr(chosen, name) for name in names if getattr(chosen, name) != getattr(usual, name)}
-    if changed:
-        listed = ', '.join(f'{name}={value!r}' for name, value in changed.items())
-        raise ValueError(
-            'images with labelled pixels are changed by scale_range, crop_size, crop_share, flip and color_jitter '
-            f'only, got {listed}'
+        shapes = Shapes(size, settings.drawn.train_examples, settings.drawn.test_examples)
+        check_ignored(chosen.ignore_label, len(shapes.classes), False, 'the shapes')
+        return shapes
+    if not Path(settings.images.data).is_dir():
+        raise FileNotFoundError(
+            f'data: there is no folder {settings.images.data}; expected shapes, or a folder of images and label images'
         )
+    return LabelFolder(settings.images.data, chosen.class_names, chosen.ignore_label, chosen.reduce_zero_label)

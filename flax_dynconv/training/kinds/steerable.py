@@ -1,8 +1,8 @@
 """Learning the filter of every angle by `SteerableFilter`, alone: there is no static network that could."""
 
 from flax_dynconv.models import SteerableFilter
-from flax_dynconv.training.kinds.arguments import check_unused, constructed
-from flax_dynconv.training.steering.opening import open_images
+from flax_dynconv.training.kinds.arguments import DRAWN, check_unused, constructed, no_use
+from flax_dynconv.training.steering.opening import NOISE, open_images
 from flax_dynconv.training.steering.task import SteerableFiltering
 
 RECIPE, FULL = 'steerable', 'dfn-steerable'
@@ -24,8 +24,13 @@ def create_task(settings):
     >>> create_task(find_recipe('steerable').settings).score
     'explained'
     """
-    check_unused(settings, 'steerable')
+    check_unused(settings, ('image_size', *DRAWN), no_use('steerable'))
     return SteerableFiltering(open_images(settings))
+
+
+def unused_by_data(settings):
+    """Images of a file are as many as they are."""
+    return () if settings.images.data == NOISE else ('train_examples',)
 
 
 def networks(settings):

@@ -3,8 +3,8 @@
 import jax
 
 from flax_dynconv.models import FRAME_PREDICTORS
-from flax_dynconv.training.kinds.arguments import check_unused, constructed
-from flax_dynconv.training.video.opening import open_videos
+from flax_dynconv.training.kinds.arguments import DRAWN, FRAMES, check_unused, constructed, no_use
+from flax_dynconv.training.video.opening import is_recorded, open_videos
 from flax_dynconv.training.video.task import FramePrediction
 
 RECIPE, FULL = 'video', 'dfn-moving-mnist'
@@ -18,8 +18,13 @@ def create_task(settings):
     >>> create_task(find_recipe('video').settings).score
     'saved'
     """
-    check_unused(settings, 'video', used=('remat',))
+    check_unused(settings, ('remat', 'image_size', *DRAWN, *FRAMES), no_use('video'))
     return FramePrediction(open_videos(settings), settings.frames.input_frames, settings.frames.frame_loss)
+
+
+def unused_by_data(settings):
+    """Recorded videos are as many as they are, and of what moves."""
+    return ('train_examples', 'moving_digits', 'digit_step') if is_recorded(settings.images.data) else ()
 
 
 def networks(settings):

@@ -3,6 +3,8 @@
 Paper: De Brabandere et al., "Dynamic Filter Networks" (NIPS 2016); settings of dbbert/dfn.
 Expected: Moving MNIST, cross-entropy per pixel 0.0689 (baseline 0.1061); the quick ones below, measured.
 Command: `flax-dynconv train --task steerable`, `flax-dynconv train --task video`, both also with `--full`.
+
+Longer than other files: it is a table, one entry for each training.
 """
 
 from flax_dynconv.training.recipes.recipe import Recipe

@@ -3,6 +3,8 @@
 Paper: He, Deng, Qiao, "Dynamic Multi-Scale Filters for Semantic Segmentation" (ICCV 2019); mmsegmentation's settings.
 Expected: mIoU of mmsegmentation's runs: Cityscapes 79.07 (ResNet-50) and 79.64 (ResNet-101), ADE20K 43.15 and 45.42.
 Command: `flax-dynconv train --task segment`, or `--recipe dmnet-cityscapes-r50-80k --data FOLDER`.
+
+Longer than other files: it is a table, one entry for each published training.
 """
 
 import math
@@ -92,6 +94,9 @@ def _ade20k(depth, expected):
             'FOLDER holds images/{training,validation} and annotations/{training,validation}, whose 0 is no class.',
             'Test images are scaled to a shorter side of 512, and so are their labels, by the nearest pixel; '
             'mmsegmentation scales the prediction back and measures at the size of the labels.',
+            'Images of a batch have one size here: each is filled up to the largest height and width of the test '
+            "images with the mean colour, and this margin enters the pooled filters, which mmsegmentation's test "
+            'of each image at its own size does not have. So an mIoU measured here is not quite the published one.',
         ),
         model=f'dmnet_resnet{depth}',
         data='ade20k',

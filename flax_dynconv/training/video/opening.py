@@ -12,6 +12,15 @@ BOUNCING = 'bouncing'
 CANVAS, IDX_CANVAS = 32, 64
 
 
+def is_recorded(data):
+    """Whether `data` names a file of videos, not of digits.
+
+    >>> is_recorded('x.npz'), is_recorded(BOUNCING), is_recorded('mnist/')
+    (True, False, False)
+    """
+    return data != BOUNCING and Path(data).suffix in SUFFIXES
+
+
 def open_videos(settings):
     """The `Examples` of `settings.images.data`.
 
@@ -22,7 +31,7 @@ def open_videos(settings):
     data, frames = settings.images.data, settings.frames
     canvas, length = settings.images.image_size, frames.input_frames + frames.output_frames
     path = Path(data)
-    if data != BOUNCING and path.suffix in SUFFIXES:
+    if is_recorded(data):
         recorded = read_videos(path, length, settings.drawn.test_examples)
         size = recorded.arrays['test'].shape[2:]
         if canvas is not None and size != (canvas, canvas):

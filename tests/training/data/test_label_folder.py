@@ -10,6 +10,8 @@ from flax_dynconv.training.data.label_decoding import decode_labels
 from flax_dynconv.training.data.label_folder import LabelFolder
 from flax_dynconv.training.data.label_listing import pair_up
 from flax_dynconv.training.data.source import UnreadableImage
+from flax_dynconv.training.settings import Settings
+from flax_dynconv.training.tasks import create_task
 from tests.training.data.images import write_folder
 from tests.training.data.labelled import NAMES, arrays, claiming, files, grey_png, jpeg, png
 
@@ -184,6 +186,13 @@ def test_labels_that_are_no_class_where_they_begin_at_one(tmp_path):
     source = LabelFolder(write_folder(tmp_path, files(names=('a', 'b')) | _label('im5', 3)), reduce_zero_label=True)
     with pytest.raises(ValueError, match=r'train/labels/im5.png: labels must be from 1 to 2, or 255 .*, got \[3\]'):
         source.example('train', 5, None)
+
+
+def test_a_file_of_names_that_is_not_there(tmp_path):
+    folder = write_folder(tmp_path, files())
+    settings = Settings(task='segment').updated(model='dmnet_resnet8', data=str(folder), class_names='nowhere.txt')
+    with pytest.raises(FileNotFoundError, match=r'^class_names must be a file, there is none at nowhere\.txt$'):
+        create_task(settings)
 
 
 def test_places_without_pairs(tmp_path):
