@@ -19,6 +19,7 @@ from flax_dynconv.convert import (
 from flax_dynconv.convert.engine import expected_leaves
 from flax_dynconv.convert.references import hdfnet_networks, torchvision_vgg
 from flax_dynconv.convert.rules import RuleTable
+from flax_dynconv.models import vgg as vgg16
 from tests.models.tiny import quick
 from tests.sgd import numpy_state
 from tests.torch_mirrors import torch, vgg
@@ -28,30 +29,32 @@ from tests.torch_mirrors.registry import MIRRORS
 VGG16, VGG19, RES50 = (f'hdfnet.HDFNet_{name}' for name in ('VGG16', 'VGG19', 'Res50'))
 PARAMETERS = {VGG16: 44_148_129, VGG19: 54_772_641, RES50: 153_192_001}
 KEYS = {VGG16: 722, VGG19: 764, RES50: 1182}
-# One bottleneck in each stage, or two; encoders of 4 channels, a decoder of 8.
-SIZES = (1, 1, 2, 1)
+# Few convolutions or bottlenecks in each stage; encoders of 4 channels, a decoder of 8.
+SIZES = {VGG16: (1, 1, 2, 1, 1), RES50: (1, 1, 2, 1)}
 NARROW = {'base': 4, 'channels': 8}
 
 
-@pytest.fixture
-def narrow(monkeypatch):
-    """The references of the networks with few channels, and those of the ResNet with few blocks."""
+def narrow(monkeypatch, sizes=SIZES):
+    """The references of the networks with few channels, and stages of other sizes."""
     build = hdfnet_networks.hdfnet
 
     def small(encoder, **fields):
-        model = build(encoder, width=1 / 16, **fields).clone(channels=NARROW['channels'])
-        if not encoder.startswith('resnet'):
+        model = build(encoder, width=1 / 16, channels=NARROW['channels'], **fields)
+        stages = {'vgg16_bn': sizes.get(VGG16), 'resnet50': sizes.get(RES50)}.get(encoder)
+        if stages is None:
             return model
-        encoders = {name: getattr(model, name).clone(stage_sizes=SIZES) for name in ('encoder', 'depth_encoder')}
+        encoders = {name: getattr(model, name).clone(stage_sizes=stages) for name in ('encoder', 'depth_encoder')}
         return model.clone(**encoders)
 
     monkeypatch.setattr(hdfnet_networks, 'hdfnet', small)
+    if VGG16 in sizes:
+        monkeypatch.setattr(hdfnet_networks, 'vgg', lambda depth: vgg16(depth).clone(stage_sizes=sizes[VGG16]))
+        monkeypatch.setitem(references.REFERENCES, VGG16, hdfnet_networks.hdfnet_vgg(16))
 
 
-def mirror(reference, **calibration):
-    if reference == RES50:
-        return lively(MIRRORS[reference].func(MIRRORS[reference].args[0], SIZES, **NARROW), **calibration)
-    return lively(MIRRORS[reference](**NARROW), **calibration)
+def mirror(reference, sizes=SIZES, **calibration):
+    encoder, stages = MIRRORS[reference].args
+    return lively(MIRRORS[reference].func(encoder, sizes.get(reference, stages), **NARROW), **calibration)
 
 
 def maps(batch, *channels, size, seed=0):
@@ -121,12 +124,14 @@ def converted(reference, module):
     return model, jax.tree.map(jnp.asarray, variables)
 
 
-@pytest.mark.parametrize('reference', [*(pytest.param(name, marks=pytest.mark.slow) for name in (VGG16, VGG19)), RES50])
-def test_networks_in_evaluation(narrow, reference):
+@pytest.mark.parametrize('sizes', [SIZES, pytest.param({}, marks=pytest.mark.slow)], ids=['short', 'whole'])
+@pytest.mark.parametrize('reference', [RES50, *(pytest.param(name, marks=pytest.mark.slow) for name in (VGG16, VGG19))])
+def test_networks_in_evaluation(monkeypatch, reference, sizes):
     """Maps of odd sizes too, where PyTorch can have them: those of the ResNet double at the end."""
+    narrow(monkeypatch, sizes)
     size = (32, 48) if reference == RES50 else (35, 32)
     inputs = maps(2, 3, 1, size=size)
-    module = mirror(reference, seed=1)
+    module = mirror(reference, sizes, seed=1)
     expected = module.eval()(*inputs)
     with jax.enable_x64(True), jax.default_matmul_precision('highest'):
         model, variables = converted(reference, module)
@@ -137,8 +142,9 @@ def test_networks_in_evaluation(narrow, reference):
 
 
 @pytest.mark.parametrize('reference', [VGG16, pytest.param(RES50, marks=pytest.mark.slow)])
-def test_a_step_of_training(narrow, reference):
+def test_a_step_of_training(monkeypatch, reference):
     """The loss, every gradient, those of the inputs too, and every statistic of a training step."""
+    narrow(monkeypatch)
     inputs = maps(4, 3, 1, size=(32, 32) if reference == VGG16 else (64, 64))
     mask = (maps(4, 1, size=inputs[0].shape[2:], seed=2)[0] > 0.5).double()
     module = mirror(reference).train()
@@ -177,7 +183,8 @@ def test_a_step_of_training(narrow, reference):
             np.testing.assert_allclose(found[name], buffer.numpy(), rtol=1e-9, atol=1e-12, err_msg=name)
 
 
-def test_activations_name_the_module_to_blame(narrow, tmp_path):
+def test_activations_name_the_module_to_blame(monkeypatch, tmp_path):
+    narrow(monkeypatch)
     inputs = maps(2, 3, 1, size=(32, 32))
     module = mirror(VGG16)
     wanted = ['encoder1', 'depth_encoder8', 'depth_trans8', 'upconv16', 'selfdc_16.branch_3', 'selfdc_4', 'upconv1']

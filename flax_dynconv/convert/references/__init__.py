@@ -6,7 +6,7 @@ from flax_dynconv.convert.references.dmnet import DCM, DM_HEAD, ENCODER_DECODER
 from flax_dynconv.convert.references.dynconv import dynamic_conv
 from flax_dynconv.convert.references.dynconv_resnet import dy_resnet
 from flax_dynconv.convert.references.hdfnet import DDPM, DENSE_LAYER, DENSE_TRANS_LAYER, depth_dc
-from flax_dynconv.convert.references.hdfnet_networks import HDFNET_RES50, HDFNET_VGG16, HDFNET_VGG19
+from flax_dynconv.convert.references.hdfnet_networks import hdfnet_resnet, hdfnet_vgg
 from flax_dynconv.convert.references.mmseg import resnet_v1c
 from flax_dynconv.convert.references.odconv import ODCONV2D
 from flax_dynconv.convert.references.odconv_mobilenet import od_mobilenetv2
@@ -77,9 +77,9 @@ SEGMENTATION: dict[str, Reference] = {
     'mmseg.resnet101_v1c': resnet_v1c(101),
 }
 SALIENCY: dict[str, Reference] = {
-    'hdfnet.HDFNet_VGG16': HDFNET_VGG16,
-    'hdfnet.HDFNet_VGG19': HDFNET_VGG19,
-    'hdfnet.HDFNet_Res50': HDFNET_RES50,
+    'hdfnet.HDFNet_VGG16': hdfnet_vgg(16),
+    'hdfnet.HDFNet_VGG19': hdfnet_vgg(19),
+    'hdfnet.HDFNet_Res50': hdfnet_resnet(50),
 }
 # Networks that are in no list of models for images.
 FILTER_NETWORKS: dict[str, Reference] = {

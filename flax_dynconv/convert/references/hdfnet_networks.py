@@ -40,7 +40,8 @@ def _decoder_modules(levels):
     return [ModuleRule(*pair) for pair in pairs]
 
 
-def _of_vgg(depth):
+def hdfnet_vgg(depth: int) -> Reference:
+    """The reference of the network on two VGGs of this depth."""
     sizes = vgg(depth).stage_sizes
     rules, modules = _decoder_rules(_VGG_LEVELS), _decoder_modules(_VGG_LEVELS)
     for name in _ENCODERS:
@@ -48,10 +49,11 @@ def _of_vgg(depth):
             torch, flax = f'{name}{2**stage}', f'{name}/'
             rules += _vgg.stage_rules(stage, size, torch, flax=flax)
             modules.append(ModuleRule(torch, f'{flax}stage{stage + 1}_{size - 1}'))
-    return f'vgg{depth}_bn', tuple(rules), tuple(modules)
+    return _reference(f'vgg{depth}_bn', tuple(rules), tuple(modules))
 
 
-def _of_resnet(depth):
+def hdfnet_resnet(depth: int) -> Reference:
+    """The reference of the network on two ResNets of bottlenecks of this depth."""
     levels = _RESNET_LEVELS
     rules = [*_decoder_rules(levels), *mount(BASIC, 'upconv1', 'upconv_image')]
     modules = [*_decoder_modules(levels), ModuleRule('upconv1', 'upconv_image')]
@@ -66,7 +68,7 @@ def _of_resnet(depth):
             rules += [*mount(CONV, f'{torch}.downsample.0', f'{flax}/downsample_0')]
             rules += [*norm(f'{torch}.downsample.1', f'{flax}/downsample_1')]
             modules.append(ModuleRule(torch, flax))
-    return f'resnet{depth}', tuple(rules), tuple(modules)
+    return _reference(f'resnet{depth}', tuple(rules), tuple(modules))
 
 
 def _reference(encoder, rules, modules):
@@ -80,7 +82,3 @@ def _reference(encoder, rules, modules):
         modules=lambda args: modules,
         call=lambda train: {'train': train},
     )
-
-
-HDFNET_VGG16, HDFNET_VGG19 = (_reference(*_of_vgg(depth)) for depth in (16, 19))
-HDFNET_RES50 = _reference(*_of_resnet(50))
