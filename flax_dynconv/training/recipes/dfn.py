@@ -30,7 +30,7 @@ RECIPES = (
     Recipe(
         name='steerable',
         paper=_QUICK,
-        expected='measured with seed 0: see docs/training.md',
+        expected='measured with seed 0: mean squared error 1.4e-4, filters correlate with the true ones by 0.9997',
         command='flax-dynconv train --recipe steerable',
         settings=Settings().updated(
             **_ADAM,
@@ -42,7 +42,7 @@ RECIPES = (
             batch_size=64,
             train_examples=6400,
             test_examples=128,
-            epochs=20,
+            epochs=60,
             learning_rate=3e-3,
             schedule='cosine',
         ),
@@ -81,30 +81,31 @@ RECIPES = (
     Recipe(
         name='video',
         paper=_QUICK,
-        expected='measured with seed 0: see docs/training.md',
+        expected="measured with seed 0: 49 % of the best constant image's cross-entropy saved; see docs/training.md",
         command='flax-dynconv train --recipe video',
         settings=Settings().updated(
-            **_ADAM,
+            **{**_ADAM, 'warmup_epochs': 0.35},
             task='video',
             model='dfn_moving_mnist',
             width=0.25,
             arguments='{"filter_size": 5}',
             data='bouncing',
-            batch_size=16,
+            batch_size=4,
             evaluation_batch_size=40,
-            train_examples=800,
+            train_examples=1200,
             test_examples=160,
             input_frames=5,
             output_frames=5,
+            moving_digits=1,
             epochs=10,
-            learning_rate=3e-3,
+            learning_rate=4e-3,
             schedule='cosine',
-            clip_norm=1.0,
+            clip_norm=0.1,
         ),
         notes=(
-            'A quarter of the channels and filters of 5x5, for digits of scikit-learn on 32x32 pixels that move by up '
-            'to 1.8 pixels a frame. The baseline has the same layers and no filtering. --task video alone stands for '
-            'it.',
+            'A quarter of the channels and filters of 5x5, for a digit of scikit-learn on 32x32 pixels that moves by '
+            'up to 1.8 pixels a frame. Two digits, as published, are harder: 39 % after 2000 steps. The baseline has '
+            'the same layers and no filtering. --task video alone stands for it.',
         ),
     ),
     Recipe(

@@ -10,8 +10,8 @@ import pytest
 
 from flax_dynconv.models import preprocess, preprocessing
 from flax_dynconv.training.data.decoding import decode
-from flax_dynconv.training.settings import Settings
 from flax_dynconv.training.kinds.classify import input_facts
+from flax_dynconv.training.settings import Settings
 from flax_dynconv.training.tasks import create_task
 from tests.training.data.images import Memory, files, write_zip
 from tests.training.data.test_passes import FACTS, task
