@@ -112,7 +112,7 @@ def test_unknown_reference(reference, closest):
 
 
 def test_unknown_reference_without_a_close_one():
-    with pytest.raises(ConversionError, match=r"expected one of dynconv.Dynamic_conv1d, .*, got 'x'$"):
+    with pytest.raises(ConversionError, match=r"expected one of dfn.Highway, .*, got 'x'$"):
         to_torch('x', {}, {})
 
 
