@@ -72,7 +72,7 @@ def trained(preset, devices=None, **options):
 
 
 class Switch:
-    """A signal that reaches one process only, after some questions."""
+    """A signal that reaches this process only, after some questions, one a step."""
 
     def __init__(self, after):
         self.left = after

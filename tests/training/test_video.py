@@ -20,6 +20,7 @@ from flax_dynconv.training.video.motion import displacement
 from flax_dynconv.training.video.recorded import Recorded
 from flax_dynconv.training.video.task import FramePrediction
 from tests.training import parallel
+from tests.training.host import Switch
 from tests.training.test_bouncing import bouncing
 from tests.training.test_parallel import assert_same, check_traffic
 
@@ -161,18 +162,6 @@ def test_a_run_is_trained_drawn_and_evaluated_again(run, capsys):
     assert 'is of video' in capsys.readouterr().err
 
 
-class Asked:
-    """A signal after some questions, one a step."""
-
-    def __init__(self, after):
-        self.left = after
-
-    @property
-    def requested(self):
-        self.left -= 1
-        return 'SIGTERM' if self.left == 0 else None
-
-
 def test_a_run_goes_on_to_the_same_bits(run, tmp_path):
     """Asked to end within the second epoch."""
     results = run_folder.read_results(run)
@@ -181,7 +170,7 @@ def test_a_run_goes_on_to_the_same_bits(run, tmp_path):
     model = tasks.build('dfn_moving_mnist', 1, settings)
     with Checkpoints(tmp_path, 2, task.score) as checkpoints:
         with pytest.raises(Interrupted) as end:
-            loop.fit(model, task, settings, checkpoints=checkpoints, interruption=Asked(7))
+            loop.fit(model, task, settings, checkpoints=checkpoints, interruption=Switch(7))
         assert 3 < end.value.step < 6
         history = loop.fit(model, task, settings, checkpoints=checkpoints).history
     for record, whole in zip(history, results['dynamic']['history'], strict=True):

@@ -5,7 +5,7 @@ Of two that write at the same moment the entry of one may be lost; it is then me
 
 import json
 import os
-import tempfile
+import uuid
 from pathlib import Path
 
 VERSION = 1
@@ -41,19 +41,12 @@ def check_writable(path: str) -> None:
 def add(path: str, key: str, entry: dict[str, float]) -> None:
     """Put an entry beside those that are there by now; a reader sees the old file or the new one."""
     entries = read(path) | {key: entry}
-    temporary = None
+    # Not by `tempfile`, whose files are their owner's alone: the other users of the folder shall read the result.
+    temporary = Path(path).absolute().parent / f'.tuning-{uuid.uuid4().hex}.json'
     try:
-        with tempfile.NamedTemporaryFile(
-            'w', dir=Path(path).absolute().parent, prefix='.tuning-', suffix='.json', delete=False
-        ) as file:
-            temporary = file.name
-            # A temporary file is its owner's alone: the other users of the folder shall read the result.
-            umask = os.umask(0)
-            os.umask(umask)
-            os.fchmod(file.fileno(), 0o666 & ~umask)
+        with temporary.open('x') as file:
             json.dump({'version': VERSION, 'seconds': dict(sorted(entries.items()))}, file, indent=1)
         os.replace(temporary, path)
     except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise ValueError(f'implementation: expected a path that can be written, got {path!r}: {error}') from error

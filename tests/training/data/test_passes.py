@@ -19,6 +19,7 @@ from flax_dynconv.training.data.zip_archive import ZipArchive
 from flax_dynconv.training.image_classification import ImageClassification
 from flax_dynconv.training.settings import Settings
 from tests.training.data.images import Memory, files, write_zip
+from tests.training.passes_contract import same
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 FACTS = Preprocessing(8, 9, 'bilinear', (0.5, 0.4, 0.3), (0.2, 0.3, 0.4), source='test')
@@ -29,16 +30,6 @@ MIXED = AUGMENTED | {'mixup': 0.2, 'cutmix': 1.0}
 
 def task(source=SOURCE, **settings):
     return ImageClassification(source, Settings().updated(**(AUGMENTED | settings)), FACTS)
-
-
-def same(first, second):
-    first, second = list(first), list(second)
-    assert len(first) == len(second) > 0
-    for one, other in zip(first, second, strict=True):
-        assert one.keys() == other.keys()
-        for name in one:
-            assert one[name].dtype == other[name].dtype
-            np.testing.assert_array_equal(one[name], other[name], err_msg=name)
 
 
 def joined(parts):
