@@ -9,7 +9,7 @@ from flax_dynconv.training.distributed import Agreement
 from flax_dynconv.training.interruption import Interrupted
 from flax_dynconv.training.monitoring.observer import Watcher
 from flax_dynconv.training.plan import Plan
-from flax_dynconv.training.progress import Progress, added
+from flax_dynconv.training.progress import Progress, added, joined
 
 
 class Diverged(ArithmeticError):
@@ -47,11 +47,16 @@ def evaluate(plan, variables, split='test', step=None, stop=None):
     `stop()` is asked before every batch and may raise.
     """
     step, totals = plan.test if step is None else step, None
+    measured = getattr(plan.task, 'measured', None)
     with jax.set_mesh(plan.placement.mesh):
         for batch in plan.batches(split):
             if stop is not None:
                 stop()
-            totals = added(totals, step(variables, batch))
+            values = step(variables, batch)
+            if measured is None:
+                totals = added(totals, values)
+            else:
+                totals = joined(totals, measured(jax.device_get(values)))
     return plan.task.summary(totals)
 
 

@@ -50,3 +50,12 @@ def added(totals, values):
     """Sums of two trees of arrays, on the host in float64."""
     values = jax.tree.map(lambda x: np.asarray(x, np.float64), values)
     return values if totals is None else jax.tree.map(np.add, totals, values)
+
+
+def joined(totals, values):
+    """Sums of the arrays of two dicts, and their lists one after the other.
+
+    >>> joined({'count': np.float64(2), 'names': ['a']}, {'count': np.float64(1), 'names': ['b']})
+    {'count': np.float64(3.0), 'names': ['a', 'b']}
+    """
+    return dict(values) if totals is None else {name: totals[name] + value for name, value in values.items()}

@@ -28,7 +28,11 @@ class Task(Protocol):
     what is filled in must count nowhere. `loss`, `metrics` and `inputs` are pure and are traced by `jax.jit`.
 
     Where an evaluation is more than the model's call in one piece (segmentation with sliding windows), a task has a
-    method `predict(model, variables, batch)`, pure too, which gives the outputs that are measured.
+    method `predict(model, variables, batch)`, pure too, which gives the outputs that are measured. Where what is
+    measured is no sum that a device can make (average precision, the S-measure), a task has a method
+    `measured(values)`: in an evaluation it is given what `metrics` gave, of a whole batch, as numpy arrays, on every
+    host, and returns a dict of arrays, which are added up over batches, and of lists, which are joined; `summary` is
+    given these.
     """
 
     name: str
