@@ -185,6 +185,37 @@ class Segmentation:
 
 
 @dataclasses.dataclass(frozen=True)
+class Instances:
+    """Objects with masks: sizes of images, how many objects and locations there are room for, and what is detected."""
+
+    canvas: tuple[int, int] | None = None
+    """height and width of an input, multiples of 32; images lie in its corner; None: a square of image_size"""
+    shorter_sides: tuple[int, ...] = ()
+    """pixels of the shorter side of training images, one of them at random; none: that of test images, --resize"""
+    longer_side: int = 1333
+    """most pixels of the longer side of a scaled image"""
+    max_instances: int = 100
+    """objects of a training image that there is room for; of more the largest are taken"""
+    max_positives: int = 64
+    """locations of a training image whose masks are trained; the best of each object, in equal shares"""
+    mask_loss: Literal['dice', 'boxinst'] = 'dice'
+    """of masks, or of boxes and colours alone (BoxInst), which needs no masks"""
+    semantic_weight: float = 1.0
+    """of the loss of the class of every pixel, where the network has such an output"""
+    score_threshold: float = 0.05
+    """least probability of a class, times that of being central, of a detection"""
+    nms_threshold: float = 0.6
+    """overlap (IoU) beyond which the less probable of two detections of a class is dropped"""
+    detections: int = 100
+    """most detections of an image"""
+
+    def __post_init__(self):
+        _check(self, canvas=(32, INF), shorter_sides=(1, INF), longer_side=(1, INF), semantic_weight=(0, INF))
+        _check(self, max_instances=(1, INF), max_positives=(1, INF), detections=(1, INF))
+        _check(self, score_threshold=(0, 1), nms_threshold=(0, 1))
+
+
+@dataclasses.dataclass(frozen=True)
 class Drawn:
     """How many examples there are of data that are drawn (noise, bouncing, shapes) or held out of one array."""
 
@@ -328,8 +359,9 @@ class Settings:
     10.0
     """
 
-    task: Literal['classify', 'steerable', 'video', 'segment'] = 'classify'
-    """classify images; learn filters of any angle; predict frames; label every pixel: each with defaults of its own"""
+    task: Literal['classify', 'steerable', 'video', 'segment', 'instances'] = 'classify'
+    """classify images; learn filters of any angle; predict frames; label every pixel; find objects and their masks:
+    each with defaults of its own"""
     epochs: int = 30
     """passes over the training images"""
     seed: int = 0
@@ -340,6 +372,7 @@ class Settings:
     images: Images = Images()
     augmentation: Augmentation = Augmentation()
     segmentation: Segmentation = Segmentation()
+    instances: Instances = Instances()
     drawn: Drawn = Drawn()
     frames: Frames = Frames()
     optimization: Optimization = Optimization()
@@ -405,6 +438,7 @@ GROUPS = {
     'images': Images,
     'augmentation': Augmentation,
     'segmentation': Segmentation,
+    'instances': Instances,
     'drawn': Drawn,
     'frames': Frames,
     'optimization': Optimization,

@@ -7,6 +7,7 @@ KINDS = {
     'steerable': 'flax_dynconv.training.kinds.steerable',
     'video': 'flax_dynconv.training.kinds.video',
     'segment': 'flax_dynconv.training.kinds.segment',
+    'instances': 'flax_dynconv.training.kinds.instances',
 }
 
 

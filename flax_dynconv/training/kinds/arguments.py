@@ -4,14 +4,15 @@ import contextlib
 import dataclasses
 import json
 
-from flax_dynconv.training.settings import INPUTS, Augmentation, Drawn, Frames, Segmentation, Settings
+from flax_dynconv.training.settings import INPUTS, Augmentation, Drawn, Frames, Instances, Segmentation, Settings
 
 NETWORK = ('num_kernels', 'dropout', 'drop_path', 'remat')
-AUGMENTATION, SEGMENTATION, DRAWN, FRAMES = (
-    tuple(field.name for field in dataclasses.fields(record)) for record in (Augmentation, Segmentation, Drawn, Frames)
+AUGMENTATION, SEGMENTATION, INSTANCES, DRAWN, FRAMES = (
+    tuple(field.name for field in dataclasses.fields(record))
+    for record in (Augmentation, Segmentation, Instances, Drawn, Frames)
 )
 # What some kind has a use for and another has not.
-OPTIONAL = (*NETWORK, *INPUTS, *AUGMENTATION, *SEGMENTATION, *DRAWN, *FRAMES)
+OPTIONAL = (*NETWORK, *INPUTS, *AUGMENTATION, *SEGMENTATION, *INSTANCES, *DRAWN, *FRAMES)
 
 
 def constructed(constructor, name, settings, **own):
