@@ -70,7 +70,7 @@ class Images:
     """The images and how they are read."""
 
     data: str = 'digits'
-    """digits, FOLDER, .zip, .tar, arrayrecord:DIR, hf:NAME, tfds:NAME; of other tasks noise, bouncing, shapes, PATH"""
+    """digits, FOLDER, .zip, .tar, arrayrecord:DIR, hf:NAME, tfds:NAME; other tasks: noise, bouncing, shapes, scenes, PATH"""
     batch_size: int = 32
     """images per step, on all devices and hosts together"""
     evaluation_batch_size: int | None = None
@@ -216,8 +216,23 @@ class Instances:
 
 
 @dataclasses.dataclass(frozen=True)
+class Saliency:
+    """Salient objects in images with depth: the loss, rotation, and which depth is seen."""
+
+    enhanced_weight: float = 1.0
+    """of the enhanced loss (edges, foreground and background, each with its own mean) beside cross-entropy"""
+    rotation: float = 0.0
+    """largest angle, in degrees, by which training images are turned, at random, with their depth and masks"""
+    depth_from: Literal['own', 'other', 'flat'] = 'own'
+    """depth that images come with: their own; that of another image; none, 0.5 in every pixel"""
+
+    def __post_init__(self):
+        _check(self, enhanced_weight=(0, INF), rotation=(0, 180))
+
+
+@dataclasses.dataclass(frozen=True)
 class Drawn:
-    """How many examples there are of data that are drawn (noise, bouncing, shapes) or held out of one array."""
+    """How many examples there are of data that are drawn (shapes, for instance) or held out of one array."""
 
     train_examples: int = 1600
     """drawn data: examples of an epoch; every epoch has others"""
@@ -359,9 +374,9 @@ class Settings:
     10.0
     """
 
-    task: Literal['classify', 'steerable', 'video', 'segment', 'instances'] = 'classify'
-    """classify images; learn filters of any angle; predict frames; label every pixel; find objects and their masks:
-    each with defaults of its own"""
+    task: Literal['classify', 'steerable', 'video', 'segment', 'instances', 'saliency'] = 'classify'
+    """classify images; learn filters of any angle; predict frames; label every pixel; find objects and their masks;
+    mark salient objects in images with depth: each with defaults of its own"""
     epochs: int = 30
     """passes over the training images"""
     seed: int = 0
@@ -373,6 +388,7 @@ class Settings:
     augmentation: Augmentation = Augmentation()
     segmentation: Segmentation = Segmentation()
     instances: Instances = Instances()
+    saliency: Saliency = Saliency()
     drawn: Drawn = Drawn()
     frames: Frames = Frames()
     optimization: Optimization = Optimization()
@@ -439,6 +455,7 @@ GROUPS = {
     'augmentation': Augmentation,
     'segmentation': Segmentation,
     'instances': Instances,
+    'saliency': Saliency,
     'drawn': Drawn,
     'frames': Frames,
     'optimization': Optimization,

@@ -8,6 +8,7 @@ KINDS = {
     'video': 'flax_dynconv.training.kinds.video',
     'segment': 'flax_dynconv.training.kinds.segment',
     'instances': 'flax_dynconv.training.kinds.instances',
+    'saliency': 'flax_dynconv.training.kinds.saliency',
 }
 
 

@@ -4,15 +4,24 @@ import contextlib
 import dataclasses
 import json
 
-from flax_dynconv.training.settings import INPUTS, Augmentation, Drawn, Frames, Instances, Segmentation, Settings
+from flax_dynconv.training.settings import (
+    INPUTS,
+    Augmentation,
+    Drawn,
+    Frames,
+    Instances,
+    Saliency,
+    Segmentation,
+    Settings,
+)
 
 NETWORK = ('num_kernels', 'dropout', 'drop_path', 'remat')
-AUGMENTATION, SEGMENTATION, INSTANCES, DRAWN, FRAMES = (
+AUGMENTATION, SEGMENTATION, INSTANCES, SALIENCY, DRAWN, FRAMES = (
     tuple(field.name for field in dataclasses.fields(record))
-    for record in (Augmentation, Segmentation, Instances, Drawn, Frames)
+    for record in (Augmentation, Segmentation, Instances, Saliency, Drawn, Frames)
 )
 # What some kind has a use for and another has not.
-OPTIONAL = (*NETWORK, *INPUTS, *AUGMENTATION, *SEGMENTATION, *INSTANCES, *DRAWN, *FRAMES)
+OPTIONAL = (*NETWORK, *INPUTS, *AUGMENTATION, *SEGMENTATION, *INSTANCES, *SALIENCY, *DRAWN, *FRAMES)
 
 
 def constructed(constructor, name, settings, **own):
