@@ -87,7 +87,8 @@ def to_torch(
     Of a checkpoint it is the one that `from_torch` took, without wrappers and prefixes.
 
     Keys that a reference drops (`mmseg.resnet50_v1c`: the classifier `fc`) do not come back.
-    Variables that were never in PyTorch (no `torch_buffers`) get `num_batches_tracked` = 0; the temperature is in no
+    Variables that were never in PyTorch (no `torch_buffers`) get `num_batches_tracked` = 0, and what else a module
+    keeps that no module here reads (CondInst: the sizes of interest, a counter of steps); the temperature is in no
     state_dict and is left out. Gradients in the shape of `params` convert in the same way.
     Raises ConversionError listing all leaves that are unused, missing or misshapen.
 
@@ -99,5 +100,6 @@ def to_torch(
     bound = record.signature.bind(reference, arguments)
     if isinstance(variables, Mapping):
         bound = inferred(record, bound, flatten(variables))
-    expected = expected_leaves(record.build(bound, None, None), record.example(bound), record.call(False))
-    return leaves_to_state(variables, RuleTable(record.rules(bound)), expected)
+    table = RuleTable(record.rules(bound))
+    expected = expected_leaves(record.build(bound, None, None), record.example(bound), record.call(False), table)
+    return leaves_to_state(variables, table, expected, record.buffers(bound))

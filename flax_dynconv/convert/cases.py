@@ -13,9 +13,9 @@ import numpy as np
 from flax_dynconv.convert.arrays import is_floating
 from flax_dynconv.convert.case_files import read_arrays, write_arrays
 from flax_dynconv.convert.errors import CaseError
+from flax_dynconv.convert.references import REFERENCES
 
 _SECTIONS = ('state_dict', 'input', 'output', 'state_after', 'activation')
-_REQUIRED = ('state_dict', 'input', 'output')
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -68,7 +68,8 @@ def load_case(path: str | os.PathLike) -> Case:
     """Read a reference case; nothing in the file is ever executed.
 
     Raises CaseError, a ValueError that names the file: missing, truncated or of another format, pickles and object
-    arrays, no `meta` or an unusable one, names that mean nothing, no weights, inputs or outputs, outputs not finite.
+    arrays, no `meta` or an unusable one, names that mean nothing, no weights (of a module that has some), inputs or
+    outputs, outputs not finite.
 
     >>> import tempfile
     >>> ones = np.ones((1, 8, 5, 5), np.float32)
@@ -91,11 +92,13 @@ def load_case(path: str | os.PathLike) -> Case:
     if unknown:
         expected = ', '.join(f'{name}/...' for name in _SECTIONS)
         raise CaseError(f'{path}: unknown arrays {unknown}; expected {expected} and meta')
-    absent = [name for name in _REQUIRED if not sections[name]]
-    if absent:
+    meta = _meta(path, text)
+    weightless = meta['reference'] in REFERENCES and REFERENCES[meta['reference']].weightless
+    needed = ('input', 'output') if weightless else ('state_dict', 'input', 'output')
+    if absent := [name for name in needed if not sections[name]]:
         raise CaseError(f'{path}: no arrays named ' + ' or '.join(f'{name}/...' for name in absent))
     case = Case(
-        **_meta(path, text),
+        **meta,
         state_dict=sections['state_dict'],
         inputs=_in_order(path, 'input', sections['input']),
         outputs=_in_order(path, 'output', sections['output']),

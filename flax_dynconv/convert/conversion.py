@@ -40,10 +40,10 @@ def convert_checkpoint(
     """Everything that `from_torch` does, and raises what it raises."""
     bound = inferred(record, record.signature.bind(reference, arguments), checkpoint)
     module = record.build(bound, dtype, param_dtype)
-    expected = expected_leaves(module, record.example(bound), record.call(False))
-    table = RuleTable(record.rules(bound))
-    source = unwrap(checkpoint, torch_names(table, expected), ema=ema)
-    leaves = state_to_leaves(source, table, expected, record.dropped)
+    table, buffers = RuleTable(record.rules(bound)), record.buffers(bound)
+    expected = expected_leaves(module, record.example(bound), record.call(False), table)
+    source = unwrap(checkpoint, torch_names(table, expected) or buffers, ema=ema)
+    leaves = state_to_leaves(source, table, expected, record.dropped, buffers)
     if param_dtype is not None:
         leaves = {path: cast(path, leaf, param_dtype) for path, leaf in leaves.items()}
     leaves |= _temperatures(reference, expected, temperature, param_dtype)

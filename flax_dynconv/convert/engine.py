@@ -13,20 +13,23 @@ from flax.errors import FlaxError
 from flax_dynconv.convert.arrays import as_numpy, is_floating
 from flax_dynconv.convert.copies import demanded
 from flax_dynconv.convert.errors import ConversionError, nearest
+from flax_dynconv.convert.reference import BUFFERS, Buffer, buffer_path
 from flax_dynconv.convert.rules import RuleTable
 from flax_dynconv.convert.transforms import Transform
 from flax_dynconv.convert.unwrapping import Unwrapped
 
 # Collections that a state_dict knows nothing of.
 FLAX_ONLY = ('temperature', 'intermediates')
-BUFFERS = 'torch_buffers'
 _SUGGESTIONS = 20
 
 
-def expected_leaves(module: nn.Module, example: tuple[tuple[int, ...], ...], call: dict[str, Any]) -> dict[str, Any]:
+def expected_leaves(
+    module: nn.Module, example: tuple[tuple[int, ...], ...], call: dict[str, Any], table: RuleTable | None = None
+) -> dict[str, Any]:
     """Path -> shape and dtype of every variable of `module`; nothing is computed, whatever the network's size.
 
-    Each batch norm also has the buffer `num_batches_tracked` in PyTorch, for which Flax has no slot.
+    Each batch norm also has the buffer `num_batches_tracked` in PyTorch, for which Flax has no slot; but for those that
+    have none in the `table` (frozen ones), if it is given.
     Raises ConversionError for a module that refuses its own fields.
     """
     inputs = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in example]
@@ -38,7 +41,9 @@ def expected_leaves(module: nn.Module, example: tuple[tuple[int, ...], ...], cal
     leaves = flatten(shapes)
     for path in [p for p in leaves if p.startswith('batch_stats/') and p.endswith('/mean')]:
         counter = path.removeprefix('batch_stats/').removesuffix('/mean')
-        leaves[f'{BUFFERS}/{counter}/num_batches_tracked'] = np.zeros((), np.int64)
+        place = f'{BUFFERS}/{counter}/num_batches_tracked'
+        if table is None or table.to_torch(place):
+            leaves[place] = np.zeros((), np.int64)
     return leaves
 
 
@@ -48,16 +53,21 @@ def flatten(variables: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def state_to_leaves(
-    source: Unwrapped, table: RuleTable, expected: Mapping[str, Any], dropped: Container[str] = ()
+    source: Unwrapped,
+    table: RuleTable,
+    expected: Mapping[str, Any],
+    dropped: Container[str] = (),
+    buffers: Mapping[str, Buffer] | None = None,
 ) -> dict[str, np.ndarray]:
     """Flax leaves from a PyTorch state_dict, dtypes kept; no `torch_buffers` where it has no counter of batches.
 
-    dropped: keys that it may also have, and that go nowhere.
+    dropped: keys that it may also have, and that go nowhere. buffers: those that it may also have.
     Raises ConversionError listing unused keys and missing keys (with the nearest ones), shapes and dtypes that do not
     fit, and values that are not finite.
     """
-    state_dict, targets = source.state, torch_names(table, expected)
-    unused = [*(key for key in state_dict if key not in targets and key not in dropped), *source.leftovers]
+    state_dict, targets, buffers = source.state, torch_names(table, expected), buffers or {}
+    known = {*targets, *buffers}
+    unused = [*(key for key in state_dict if key not in known and key not in dropped), *source.leftovers]
     missing = [key for key in demanded(targets, state_dict) if key not in state_dict]
     problems = [f'unused key {key!r}{near(str(key), missing or targets, i)}' for i, key in enumerate(unused)]
     problems += [f'missing key {key!r} (for {targets[key][0]}){near(key, unused, i)}' for i, key in enumerate(missing)]
@@ -74,16 +84,26 @@ def state_to_leaves(
         else:
             # A copy: tensors that PyTorch goes on training share their memory with `array`.
             leaves[path] = np.array(array, order='C')
+    for key in [key for key in buffers if key in state_dict]:
+        array, complaint = _buffer(buffers[key], state_dict[key])
+        if complaint:
+            problems.append(f'{key!r}: {complaint}')
+        else:
+            leaves[buffer_path(key)] = np.array(array, order='C')
     raise_all(problems, 'the state_dict does not fit', _place(source))
     return leaves
 
 
 def leaves_to_state(
-    variables: Mapping[str, Any], table: RuleTable, expected: Mapping[str, Any]
+    variables: Mapping[str, Any],
+    table: RuleTable,
+    expected: Mapping[str, Any],
+    buffers: Mapping[str, Buffer] | None = None,
 ) -> dict[str, np.ndarray]:
     """A PyTorch state_dict from Flax variables, dtypes kept.
 
-    Variables without any `torch_buffers` (a network trained from scratch) get counters of 0.
+    Variables without any `torch_buffers` (a network trained from scratch) get counters of 0, and the values of the
+    `buffers`; these are left out where the weights came from PyTorch without them.
     Raises ConversionError listing unused leaves, missing leaves and shapes that do not fit.
     """
     if not isinstance(variables, Mapping):
@@ -92,6 +112,9 @@ def leaves_to_state(
     if not any(path.startswith(f'{BUFFERS}/') for path in given):
         counters = [path for path in expected if path.startswith(f'{BUFFERS}/')]
         given |= {path: np.zeros(expected[path].shape, np.int64) for path in counters}
+        given |= {buffer_path(key): buffer.value for key, buffer in (buffers or {}).items()}
+    carried = {buffer_path(key): key for key in buffers or {}}
+    kept = {key: as_numpy(given.pop(path)) for path, key in carried.items() if path in given}
     targets = torch_names(table, expected)
     paths = {path: key for key, (path, _) in targets.items()}
     unused = [path for path in given if path not in paths]
@@ -108,7 +131,7 @@ def leaves_to_state(
         else:
             state[key] = np.array(transform.to_torch(array), order='C')
     raise_all(problems, 'the variables do not fit')
-    return state
+    return state | {key: np.array(array, order='C') for key, array in kept.items()}
 
 
 def torch_names(table: RuleTable, expected: Mapping[str, Any]) -> dict[str, tuple[str, Transform]]:
@@ -158,6 +181,19 @@ def usable(value: Any, shape: tuple[int, ...], floating: bool) -> tuple[np.ndarr
     if floating and (bad := int(array.size - np.isfinite(array).sum())):
         return None, f'{bad} of {array.size} values are NaN or infinite'
     return array, None
+
+
+def _buffer(buffer, value):
+    """The array, and what is wrong with it or None; a fixed one may have any dtype that holds its values."""
+    floating = jnp.issubdtype(buffer.value.dtype, jnp.floating)
+    try:
+        kind = is_floating(as_numpy(value)) if buffer.fixed else floating
+    except TypeError as error:
+        return None, str(error)
+    array, complaint = usable(value, buffer.value.shape, kind)
+    if not complaint and buffer.fixed and not np.array_equal(array, buffer.value):
+        complaint = f'expected {buffer.value.tolist()} for these arguments, got {array.tolist()}'
+    return array, complaint
 
 
 def _place(source):

@@ -9,7 +9,8 @@ import numpy as np
 from flax import linen as nn
 
 from flax_dynconv.convert.classifier import in_heads
-from flax_dynconv.convert.engine import BUFFERS, expected_leaves, flatten, near, raise_all, usable
+from flax_dynconv.convert.engine import expected_leaves, flatten, near, raise_all, usable
+from flax_dynconv.convert.reference import BUFFERS
 
 # Collections that a file may lack altogether: PyTorch's counters, and temperatures, which are 1 after training.
 _OPTIONAL = (BUFFERS, 'temperature')

@@ -3,10 +3,16 @@
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import jax
+import numpy as np
 from flax import linen as nn
 
 from flax_dynconv.convert.arguments import Signature
-from flax_dynconv.convert.rules import Rule
+from flax_dynconv.convert.rules import Rule, RuleTable
+from flax_dynconv.convert.transforms import identity
+
+# Collection of what a state_dict holds and no Flax module reads.
+BUFFERS = 'torch_buffers'
 
 
 class ModuleRule(NamedTuple):
@@ -22,6 +28,16 @@ class ModuleRule(NamedTuple):
     then: Callable[[Any], Any] | None = None
 
 
+class Buffer(NamedTuple):
+    """A buffer of a PyTorch module that follows from its arguments or counts its steps; here it is only carried along.
+
+    value: what a module that was never in PyTorch gets, and the shape. fixed: other values are a mistake.
+    """
+
+    value: np.ndarray
+    fixed: bool = False
+
+
 class Reference(NamedTuple):
     """One PyTorch module: its constructor, the Flax module it becomes, and where each array goes.
 
@@ -31,7 +47,9 @@ class Reference(NamedTuple):
     build(arguments, dtype, param_dtype): the Flax module; dtypes are None or a dtype.
     rules(arguments): the table of its state_dict.
     example(arguments): shapes of the inputs in Flax's layout, batch included.
-    inputs, outputs: the layout of each array of a reference case, `channels_first` or `as_is`.
+    inputs, outputs: the layout of each array of a reference case, `channels_first` or `as_is`; where their number
+        depends on the arguments, as many as there can be.
+    flatten(output): what the Flax module returns as the arrays of a case, in PyTorch's order.
     optional_outputs: how many of the last outputs a case may leave out.
     modules(arguments): further modules whose activations may be compared; those with parameters follow from `rules`.
     call: keyword arguments of the Flax module's call, given whether it trains.
@@ -39,6 +57,8 @@ class Reference(NamedTuple):
     inferred: argument -> submodule; where the argument is None, it is whether the weights have keys of the submodule.
     dropped: keys that published files also have and the module has not. They are no mistake and go nowhere: `to_torch`
         cannot give them back.
+    buffers(arguments): key -> `Buffer` for those that are neither statistics nor their counters; files may lack them.
+    weightless: the module has no weights, and a case of it needs none.
     """
 
     signature: Signature
@@ -53,3 +73,24 @@ class Reference(NamedTuple):
     dropout: tuple[str, ...] = ()
     inferred: Mapping[str, str] = {}
     dropped: tuple[str, ...] = ()
+    flatten: Callable[[Any], list[Any]] = jax.tree.leaves
+    buffers: Callable[[Mapping[str, Any]], Mapping[str, Buffer]] = lambda arguments: {}
+    weightless: bool = False
+
+    def table(self, arguments: Mapping[str, Any]) -> RuleTable:
+        """The table of everything in the state_dict."""
+        carried = [Rule(key, buffer_path(key), identity) for key in self.buffers(arguments)]
+        return RuleTable([*self.rules(arguments), *carried])
+
+    def input_layouts(self, arguments: Mapping[str, Any]) -> tuple[str, ...]:
+        """The layout of each input that a module with these arguments takes."""
+        return self.inputs[: len(self.example(arguments))]
+
+
+def buffer_path(key: str) -> str:
+    """Where a buffer is among the Flax leaves.
+
+    >>> buffer_path('mask_head._iter')
+    'torch_buffers/mask_head/_iter'
+    """
+    return f'{BUFFERS}/{key.replace(".", "/")}'

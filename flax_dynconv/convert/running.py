@@ -12,10 +12,9 @@ from flax.errors import FlaxError
 from flax_dynconv.convert.activations import Recorder, recording
 from flax_dynconv.convert.arrays import is_floating
 from flax_dynconv.convert.cases import Case
-from flax_dynconv.convert.engine import BUFFERS
 from flax_dynconv.convert.errors import CaseError
 from flax_dynconv.convert.layouts import to_flax
-from flax_dynconv.convert.reference import Reference
+from flax_dynconv.convert.reference import BUFFERS, Reference
 
 
 def run_case(
@@ -31,11 +30,12 @@ def run_case(
 
     Floating inputs are cast to `dtype`. Raises CaseError if the module refuses the inputs.
     """
+    layouts = reference.input_layouts(arguments)
     inputs = [
         jnp.asarray(to_flax(x, layout), dtype if is_floating(x) else None)
-        for x, layout in zip(case.inputs, reference.inputs, strict=True)
+        for x, layout in zip(case.inputs, layouts, strict=True)
     ]
-    for i, (x, shape, layout) in enumerate(zip(inputs, reference.example(arguments), reference.inputs, strict=True)):
+    for i, (x, shape, layout) in enumerate(zip(inputs, reference.example(arguments), layouts, strict=True)):
         # An array (B,) has no channels.
         if x.ndim != len(shape) or (x.ndim > 1 and x.shape[-1] != shape[-1]):
             raise CaseError(
@@ -52,7 +52,7 @@ def run_case(
         outputs, updated = result if case.train else (result, {})
         # jit sorts dictionaries: the order is kept beside it.
         order.extend(recorder.outputs)
-        return jax.tree.leaves(outputs), list(recorder.outputs.values()), updated
+        return reference.flatten(outputs), list(recorder.outputs.values()), updated
 
     arrays = {name: tree for name, tree in variables.items() if name != BUFFERS}
     try:

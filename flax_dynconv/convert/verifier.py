@@ -6,17 +6,19 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import traverse_util
 
 from flax_dynconv.convert.activations import ModuleNames, match_shape
-from flax_dynconv.convert.api import from_torch, get_reference
+from flax_dynconv.convert.api import get_reference
 from flax_dynconv.convert.arrays import is_floating
 from flax_dynconv.convert.cases import Case, load_case
-from flax_dynconv.convert.engine import BUFFERS, flatten
+from flax_dynconv.convert.conversion import convert_checkpoint
+from flax_dynconv.convert.engine import flatten
 from flax_dynconv.convert.errors import CaseError, ConversionError
 from flax_dynconv.convert.layouts import to_flax
 from flax_dynconv.convert.layouts import to_torch as to_channels_first
+from flax_dynconv.convert.reference import BUFFERS
 from flax_dynconv.convert.report import Report, compare
-from flax_dynconv.convert.rules import RuleTable
 from flax_dynconv.convert.running import run_case
 
 DTYPES = ('float32', 'float64', 'bfloat16')
@@ -66,21 +68,25 @@ def _verify(case, tolerance, dtype):
     temperature = arguments.get('temperature', 1.0) if case.temperature is None else case.temperature
     _check_training(case, reference, arguments)
     _check_arrays(case)
-    if len(case.inputs) != len(reference.inputs):
-        raise CaseError(f'{case.reference} takes {len(reference.inputs)} input(s), the case has {len(case.inputs)}')
+    if len(case.inputs) != len(layouts := reference.input_layouts(arguments)):
+        raise CaseError(f'{case.reference} takes {len(layouts)} input(s), the case has {len(case.inputs)}')
     with jax.enable_x64(dtype == 'float64'), jax.default_matmul_precision('highest'):
-        module, variables = from_torch(
+        conversion = convert_checkpoint(
             case.reference,
+            reference,
             case.state_dict,
             case.arguments,
             dtype=jnp.dtype(dtype),
             param_dtype=jnp.float64 if dtype == 'float64' else jnp.float32,
             temperature=temperature,
         )
+        arguments, variables = conversion.arguments, traverse_util.unflatten_dict(conversion.leaves, sep='/')
         names = ModuleNames(reference, arguments)
         found = {name: names.find(name) for name in case.activations}
         wanted = {path for path, _ in filter(None, found.values())}
-        outputs, recorded, updated = run_case(module, variables, case, reference, arguments, jnp.dtype(dtype), wanted)
+        outputs, recorded, updated = run_case(
+            conversion.module, variables, case, reference, arguments, jnp.dtype(dtype), wanted
+        )
     if not len(outputs) - reference.optional_outputs <= len(case.outputs) <= len(outputs):
         raise CaseError(f'{case.reference} returns {len(outputs)} output(s), the case has {len(case.outputs)}')
     layouts = reference.outputs[: len(case.outputs)]
@@ -94,7 +100,7 @@ def _verify(case, tolerance, dtype):
             compare(f'output/{i}', to_channels_first(a, layout), b, tolerance)
             for i, (a, b, layout) in enumerate(zip(outputs[: len(layouts)], case.outputs, layouts, strict=True))
         ),
-        state_after=_compare_state(case, reference.rules(arguments), variables, updated, tolerance),
+        state_after=_compare_state(case, reference.table(arguments), conversion, variables, updated, tolerance),
         activations=_compare_activations(case, found, recorded, tolerance),
         skipped=tuple(name for name, target in found.items() if target is None or target[0] not in recorded),
     )
@@ -119,14 +125,15 @@ def _check_arrays(case):
             raise CaseError(f'output/{i}: shape {y.shape} has no elements, nothing can be compared')
 
 
-def _compare_state(case, rules, before, updated, tolerance):
+def _compare_state(case, table, conversion, before, updated, tolerance):
     """Buffers after the call; the counter of batches went up by one in each norm that a training-mode call ran."""
     if not case.state_after:
         return ()
-    old, leaves, table = flatten(before), flatten(before | updated), RuleTable(rules)
-    for path in [path for path in leaves if case.train and path.startswith(f'{BUFFERS}/')]:
+    old, leaves, prefix = flatten(before), flatten(before | updated), conversion.source.prefix
+    counters = [path for path in leaves if path.startswith(f'{BUFFERS}/') and path.endswith('/num_batches_tracked')]
+    for path in counters if case.train else ():
         leaves[path] = leaves[path] + _ran(path, old, leaves)
-    found = {key: table.to_flax(key) for key in case.state_after}
+    found = {key: table.to_flax(key.removeprefix(prefix)) for key in case.state_after}
     unknown = [key for key, target in found.items() if target is None or target[0] not in leaves]
     if unknown:
         raise CaseError(f'state_after has keys that the state_dict does not have: {unknown}')
