@@ -2,6 +2,7 @@
 
 from flax_dynconv.layers._odconv_routing import ODConvAttention, ODConvRouting
 from flax_dynconv.layers.adaptive_average_pool import adaptive_average_pool
+from flax_dynconv.layers.aligned_bilinear import aligned_bilinear
 from flax_dynconv.layers.batch_norm import BatchNorm, NoNorm
 from flax_dynconv.layers.condconv import CondConv, CondConvRouting
 from flax_dynconv.layers.conv_norm_act import ConvNormAct
@@ -51,6 +52,7 @@ __all__ = [
     'SoftmaxDyNetConv',
     'SoftmaxDyNetRouting',
     'adaptive_average_pool',
+    'aligned_bilinear',
     'resize_bilinear',
     'set_temperature',
 ]

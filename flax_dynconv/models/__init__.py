@@ -1,5 +1,20 @@
 """Networks that take their convolution as an argument, a dict of them by name, and a counter of their cost."""
 
+from flax_dynconv.models.condinst import (
+    FPN,
+    INSTANCE_NETWORKS,
+    SIZES_OF_INTEREST,
+    STRIDES,
+    CondInst,
+    FCOSHead,
+    FlatMaps,
+    InstanceMaps,
+    MaskBranch,
+    condinst,
+    flatten_maps,
+    instance_masks,
+    level_locations,
+)
 from flax_dynconv.models.counting import Layer, Report, count
 from flax_dynconv.models.dense_head import DenseHead
 from flax_dynconv.models.dm_head import DMHead
@@ -37,23 +52,32 @@ from flax_dynconv.models.vgg import VGG, VGGBlock
 from flax_dynconv.models.vggs import vgg
 
 __all__ = [
+    'FPN',
     'FRAME_PREDICTORS',
+    'INSTANCE_NETWORKS',
     'LABELS',
     'MODELS',
     'SALIENCY_NETWORKS',
     'SEGMENTERS',
+    'SIZES_OF_INTEREST',
+    'STRIDES',
     'VGG',
     'BasicBlock',
     'Bottleneck',
+    'CondInst',
     'DMHead',
     'DenseHead',
     'DyMobileBlock',
     'FCNHead',
+    'FCOSHead',
     'FeatureInfo',
+    'FlatMaps',
     'FramePredictor',
     'HDFNet',
+    'InstanceMaps',
     'InvertedResidual',
     'Layer',
+    'MaskBranch',
     'MobileNet',
     'Network',
     'Preprocessing',
@@ -71,6 +95,7 @@ __all__ = [
     'condconv_efficientnet',
     'condconv_mobilenetv2',
     'condconv_resnet',
+    'condinst',
     'count',
     'create_model',
     'decay_mask',
@@ -89,7 +114,10 @@ __all__ = [
     'efficientnet',
     'fcn_resnet',
     'feature_info',
+    'flatten_maps',
     'hdfnet',
+    'instance_masks',
+    'level_locations',
     'list_models',
     'mobilenetv2',
     'odconv_mobilenetv2',
