@@ -4,7 +4,7 @@ import importlib
 
 # Packages whose modules have other names, and extras other than 'train'.
 _PACKAGES = {'sklearn': 'scikit-learn', 'PIL': 'pillow', 'tensorflow_datasets': 'tensorflow-datasets'}
-_EXTRAS = {'datasets': 'huggingface', 'tensorflow_datasets': 'tfds'}
+_EXTRAS = {'datasets': 'huggingface', 'tensorflow_datasets': 'tfds', 'pycocotools': 'coco'}
 
 
 def require(module, purpose):

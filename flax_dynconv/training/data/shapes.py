@@ -59,10 +59,7 @@ def draw_shapes(generator, size):
     >>> pixels.shape, labels.shape, bool(labels.any())
     ((32, 32, 3), (32, 32), True)
     """
-    ground = generator.uniform(40, 215, 3)
-    coarse = generator.uniform(-TEXTURE / 2, TEXTURE / 2, (5, 5)).astype(np.float32)
-    texture = np.asarray(Image.fromarray(coarse).resize((size, size), Image.Resampling.BICUBIC))
-    pixels = ground[None, None, :] + texture[:, :, None]
+    ground, pixels = textured_ground(generator, size)
     labels = np.zeros((size, size), np.int32)
     down, across = np.mgrid[:size, :size] + 0.5
     for _ in range(generator.integers(SHAPES[0], SHAPES[1] + 1)):
@@ -75,16 +72,30 @@ def draw_shapes(generator, size):
         bars = radius * generator.uniform(0.45, 0.65)
         u = np.cos(angle) * (across - middle[0]) + np.sin(angle) * (down - middle[1])
         v = np.cos(angle) * (down - middle[1]) - np.sin(angle) * (across - middle[0])
-        inside = _inside(CLASSES[label], u, v, radius)
+        shape = inside(CLASSES[label], u, v, radius)
         odd = (np.floor(u * 2 / bars) % 2 == 1) & (CLASSES[label] == 'stripes')
-        pixels = np.where((inside & ~odd)[:, :, None], first[None, None, :], pixels)
-        pixels = np.where((inside & odd)[:, :, None], second[None, None, :], pixels)
-        labels[inside] = label
+        pixels = np.where((shape & ~odd)[:, :, None], first[None, None, :], pixels)
+        pixels = np.where((shape & odd)[:, :, None], second[None, None, :], pixels)
+        labels[shape] = label
+    return with_noise(generator, pixels), labels
+
+
+def textured_ground(generator, size):
+    """A random colour (3,), and (size, size, 3) of it with a smooth random texture; both are floats."""
+    ground = generator.uniform(40, 215, 3)
+    coarse = generator.uniform(-TEXTURE / 2, TEXTURE / 2, (5, 5)).astype(np.float32)
+    texture = np.asarray(Image.fromarray(coarse).resize((size, size), Image.Resampling.BICUBIC))
+    return ground, ground[None, None, :] + texture[:, :, None]
+
+
+def with_noise(generator, pixels):
+    """`pixels` with normal noise, rounded to uint8."""
     pixels = pixels + generator.normal(0, NOISE, pixels.shape)
-    return np.clip(np.round(pixels), 0, 255).astype(np.uint8), labels
+    return np.clip(np.round(pixels), 0, 255).astype(np.uint8)
 
 
-def _inside(name, u, v, radius):
+def inside(name, u, v, radius):
+    """Where a circle, a triangle or else a square is, in coordinates `u`, `v` from its middle: bool, as large."""
     if name == 'circle':
         return u**2 + v**2 <= radius**2
     if name == 'triangle':
