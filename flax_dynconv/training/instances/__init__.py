@@ -1,0 +1,1 @@
+"""Instances: a network finds every object of an image, its class, box and mask."""
