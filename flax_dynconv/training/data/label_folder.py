@@ -1,13 +1,9 @@
 """Images in folders, with the class of every pixel in label images beside them."""
 
-import contextlib
-import os
 from pathlib import Path
 
-from PIL import Image
-
-from flax_dynconv.training.data.damage import damage_named
 from flax_dynconv.training.data.decoding import decode
+from flax_dynconv.training.data.heads import files_below, opened
 from flax_dynconv.training.data.label_decoding import check_ignored, check_mode, decode_labels, to_classes
 from flax_dynconv.training.data.label_listing import pair_up
 from flax_dynconv.training.data.source import check_split
@@ -30,12 +26,7 @@ class LabelFolder:
 
     def __init__(self, path, class_names='', ignore_label=255, reduce_zero_label=False):
         self.path, self.ignore_label, self.reduce_zero_label = Path(path), ignore_label, reduce_zero_label
-        if not self.path.is_dir():
-            raise FileNotFoundError(f'there is no folder {self.path}')
-        files = []
-        for folder, _, names in os.walk(self.path, followlinks=True, onerror=_refuse):
-            files += [(Path(folder) / name).relative_to(self.path).as_posix() for name in names]
-        self.pairs = pair_up(files, f'the folder {self.path}')
+        self.pairs = pair_up(files_below(self.path), f'the folder {self.path}')
         self._dimensions = {split: self._measured(pairs) for split, pairs in self.pairs.items()}
         if class_names or (self.path / CLASS_FILE).is_file():
             self.classes = _lines(Path(class_names).expanduser() if class_names else self.path / CLASS_FILE)
@@ -67,14 +58,14 @@ class LabelFolder:
         """{(height, width)}; only the heads of the files are read."""
         found = set()
         for image, label in pairs:
-            with _opened(self.path / image, image) as opened, _opened(self.path / label, label) as labels:
+            with opened(self.path / image, image) as picture, opened(self.path / label, label) as labels:
                 check_mode(labels, label)
-                if opened.size != labels.size:
+                if picture.size != labels.size:
                     raise ValueError(
-                        f'{label} must have the size of its image {image}, {opened.width} x {opened.height} pixels, '
+                        f'{label} must have the size of its image {image}, {picture.width} x {picture.height} pixels, '
                         f'got {labels.width} x {labels.height}'
                     )
-                found.add((opened.height, opened.width))
+                found.add((picture.height, picture.width))
         return found
 
     def _largest(self):
@@ -105,15 +96,3 @@ def _lines(path):
     if len(names) < 2 or twice:
         raise ValueError(f'{path} must name at least two classes, each once, got {len(names)}, and twice {twice}')
     return names
-
-
-@contextlib.contextmanager
-def _opened(path, name):
-    with path.open('rb') as file:
-        with damage_named(name, path.stat().st_size):
-            image = Image.open(file)
-        yield image
-
-
-def _refuse(error):
-    raise error

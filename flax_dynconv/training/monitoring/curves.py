@@ -102,13 +102,18 @@ def over_epochs(axis):
 
 
 def draw_results(loss, error, histories, score):
-    """Loss, and 100 % - `score` (of an accuracy: the error), of training and test onto two axes of matplotlib."""
+    """Loss, and 100 % - `score` (of an accuracy: the error), of training and test onto two axes of matplotlib.
+
+    A score that training does not measure is drawn of tests alone.
+    """
     for role, records in histories.items():
         epochs = [record['epoch'] for record in records]
         for split, style in (('train', ':'), ('test', '-')):
             _line(loss, epochs, [float(r[split]['loss']) for r in records], f'{role}, {split}', style)
-            values = [100 * (1 - float(r[split][score])) for r in records]
-            _line(error, epochs, values, f'{role}, {split}', style)
+            measured = [r for r in records if score in r[split]]
+            if measured:
+                values = [100 * (1 - float(r[split][score])) for r in measured]
+                _line(error, [r['epoch'] for r in measured], values, f'{role}, {split}', style)
     loss.set(title='Loss', ylabel='loss', yscale='log')
     loss.legend(fontsize=8)
     # Linear below 1 %, so that an error of zero has a place.

@@ -20,7 +20,7 @@ def test_summary_is_that_of_loops():
     for predicted, mask in images:
         scores.add(predicted, mask)
     found = scores.summary()
-    assert tuple(found) == ('max_f', *MEANS)
+    assert tuple(found) == ('max_f', 'mean_f', *MEANS)
     assert found['mae'] == pytest.approx(np.mean([abs(p - m).mean() for p, m in images]))
     for name, figure in {
         'adaptive_f': 'adaptive_f',
@@ -33,7 +33,9 @@ def test_summary_is_that_of_loops():
     assert found['e_measure'] == pytest.approx(np.mean(each), rel=1e-11)
     # The largest F of the mean curves, and not the mean of the largest.
     precision, recall = np.mean([by_loops.precision_recall(*image) for image in images], axis=0)
-    assert found['max_f'] == pytest.approx(max(1.3 * precision * recall / (0.3 * precision + recall + 1e-8)))
+    each = 1.3 * precision * recall / (0.3 * precision + recall + 1e-8)
+    assert found['max_f'] == pytest.approx(max(each))
+    assert found['mean_f'] == pytest.approx(sum(each) / 255)
     np.testing.assert_allclose(scores.curve(), (precision, recall), rtol=1e-11)
 
 
