@@ -33,3 +33,15 @@ def resample(x: jax.Array, size, weights: Callable[[int, int], np.ndarray]) -> j
         if old != new or not np.array_equal(matrix, np.eye(old)):
             x = jnp.einsum(terms, x, jnp.asarray(matrix, x.dtype), precision=lax.Precision.HIGHEST)
     return x
+
+
+def between(points, length):
+    """(points, length): row i has the two weights of the pixels around point i."""
+    # A point that is the last pixel but for rounding must not look beyond it.
+    low = np.minimum(np.floor(points).astype(int), length - 1)
+    share = np.minimum(points - low, 1.0)
+    matrix, rows = np.zeros((len(points), length)), np.arange(len(points))
+    matrix[rows, low] = 1 - share
+    # Of the last pixel there is no next one: its own weight becomes 1 again.
+    matrix[rows, np.minimum(low + 1, length - 1)] += share
+    return matrix

@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from flax_dynconv.layers._resample import resample
+from flax_dynconv.layers._resample import between, resample
 
 
 def resize_bilinear(x: jax.Array, size, align_corners: bool = False) -> jax.Array:
@@ -31,20 +31,8 @@ def resize_bilinear(x: jax.Array, size, align_corners: bool = False) -> jax.Arra
 
 
 def _areas(old, new):
-    return _between(np.maximum((np.arange(new) + 0.5) * old / new - 0.5, 0), old)
+    return between(np.maximum((np.arange(new) + 0.5) * old / new - 0.5, 0), old)
 
 
 def _aligned(old, new):
-    return _between(np.arange(new) * ((old - 1) / (new - 1) if new > 1 else 0.0), old)
-
-
-def _between(points, length):
-    """(points, length): row i has the two weights of the pixels around point i."""
-    # A point that is the last pixel but for rounding must not look beyond it.
-    low = np.minimum(np.floor(points).astype(int), length - 1)
-    share = np.minimum(points - low, 1.0)
-    matrix, rows = np.zeros((len(points), length)), np.arange(len(points))
-    matrix[rows, low] = 1 - share
-    # Of the last pixel there is no next one: its own weight becomes 1 again.
-    matrix[rows, np.minimum(low + 1, length - 1)] += share
-    return matrix
+    return between(np.arange(new) * ((old - 1) / (new - 1) if new > 1 else 0.0), old)
