@@ -70,7 +70,7 @@ class Images:
     """The images and how they are read."""
 
     data: str = 'digits'
-    """digits, FOLDER, .zip, .tar, arrayrecord:DIR, hf:NAME, tfds:NAME; other tasks: noise, bouncing, shapes, scenes, PATH"""
+    """digits, FOLDER, .zip, .tar, arrayrecord:DIR, hf:NAME, tfds:NAME; or noise, bouncing, shapes, scenes, PATH"""
     batch_size: int = 32
     """images per step, on all devices and hosts together"""
     evaluation_batch_size: int | None = None
@@ -200,6 +200,8 @@ class Instances:
     """locations of a training image whose masks are trained; the best of each object, in equal shares"""
     mask_loss: Literal['dice', 'boxinst'] = 'dice'
     """of masks, or of boxes and colours alone (BoxInst), which needs no masks"""
+    pairwise_warmup: int = 10000
+    """boxinst: steps in which the weight of what neighbouring pixels have in common grows from 0 to 1"""
     semantic_weight: float = 1.0
     """of the loss of the class of every pixel, where the network has such an output"""
     score_threshold: float = 0.05
@@ -211,7 +213,7 @@ class Instances:
 
     def __post_init__(self):
         _check(self, canvas=(32, INF), shorter_sides=(1, INF), longer_side=(1, INF), semantic_weight=(0, INF))
-        _check(self, max_instances=(1, INF), max_positives=(1, INF), detections=(1, INF))
+        _check(self, max_instances=(1, INF), max_positives=(1, INF), detections=(1, INF), pairwise_warmup=(1, INF))
         _check(self, score_threshold=(0, 1), nms_threshold=(0, 1))
 
 

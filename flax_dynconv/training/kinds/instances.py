@@ -35,13 +35,15 @@ def create_task(settings):
     """
     for package in ('PIL', 'grain'):
         require(package, 'reads images')
-    require('pycocotools', 'measures masks', extra='coco')
+    require('pycocotools', 'measures masks')
     from flax_dynconv.training.instance_segmentation import InstanceSegmentation
 
     facts = canvas_facts(settings)
     used = (*NETWORK, *INPUTS, *AUGMENTED, *INSTANCES, *DRAWN)
     check_unused(settings, used, no_use('instances'))
-    return InstanceSegmentation(_source(settings, facts), settings, facts)
+    source = _source(settings, facts)
+    network = build(settings.network.model, len(source.classes), settings)
+    return InstanceSegmentation(source, settings, facts, network)
 
 
 def unused_by_data(settings):
@@ -81,7 +83,6 @@ def build(name, num_outputs, settings):
 
 
 def _source(settings, facts):
-    from flax_dynconv.training.data.coco import Coco
     from flax_dynconv.training.data.instance_shapes import InstanceShapes
 
     if settings.images.data == SHAPES:
@@ -92,4 +93,6 @@ def _source(settings, facts):
         raise FileNotFoundError(
             f'data: there is no folder {settings.images.data}; expected shapes, or a folder with images and annotations'
         )
+    from flax_dynconv.training.data.coco import Coco
+
     return Coco(settings.images.data)

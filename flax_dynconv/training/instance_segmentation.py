@@ -1,0 +1,250 @@
+"""Instance segmentation: the objects of an image with boxes, classes and masks, by a network of `INSTANCE_NETWORKS`."""
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from flax_dynconv.models import InstanceMaps, instance_masks
+from flax_dynconv.models.condinst.detections import Detections, detect
+from flax_dynconv.training.augmentation.instances import InstanceEvaluation, InstanceTraining
+from flax_dynconv.training.data import passes, pipeline
+from flax_dynconv.training.data.instance_arrays import blank_arrays
+from flax_dynconv.training.data.instance_readers import InstanceEvaluationReader, InstanceTrainingReader
+from flax_dynconv.training.data.instance_results import original_boxes, original_masks, results_of_image
+from flax_dynconv.training.data.source import check_split
+from flax_dynconv.training.instances.average_precision import average_precision
+from flax_dynconv.training.instances.losses import instance_losses
+
+CHANNELS = 3
+# Instances whose masks are computed at a time in an evaluation.
+CHUNK = 25
+
+
+class Predicted(NamedTuple):
+    """What an evaluation makes of a batch: maps, detections, and logits of their masks (B, D, H/4, W/4)."""
+
+    maps: InstanceMaps
+    detections: Detections
+    masks: Any
+
+
+class InstanceSegmentation:
+    """A `Task` of the objects in the images of `source` (`data.instance_shapes`, `data.coco`), as `settings` say.
+
+    A batch holds what `data.instance_arrays.blank_arrays` lists, images on canvases of one size and M slots for the
+    objects of each, with index and mask (N,), and step (N,), the number of the step, 0 in tests. An example is a
+    function of the seed, the epoch and its position in the pass. `inputs` are (x / 255 - mean) / std in float32.
+    `network` is a module like the one that is trained: it says where maps lie and how mask networks are laid out.
+
+    What is minimised is the sum of `instances.losses.instance_losses`. An evaluation detects objects and measures the
+    average precision of boxes and masks at the size of the original images, as COCO does.
+
+    Raises ValueError for a batch larger than the training split.
+    """
+
+    score = 'mask_ap'
+
+    def __init__(self, source, settings, facts, network):
+        self.source, self.settings, self.facts, self.chosen = source, settings, facts, settings.instances
+        self.name, self.classes, self.num_outputs = settings.images.data, source.classes, len(source.classes)
+        self.canvas = facts.canvas
+        self._levels = {'strides': network.strides, 'sizes_of_interest': network.sizes_of_interest}
+        self._heads = {
+            'channels': network.layer_channels,
+            'relative_coordinates': network.relative_coordinates,
+            'precision': network.precision,
+        }
+        self._truth = None  # made when it is first asked for
+        self.training_transform, self.evaluation_transform = _transforms(settings, facts)
+
+    def init(self, model, key):
+        """Fresh variables."""
+        return model.init(key, *self.inputs(self.example()))
+
+    def example(self):
+        """One black canvas without objects."""
+        arrays = blank_arrays(self.canvas, self.chosen.max_instances)
+        arrays |= {'index': np.int32(0), 'mask': np.float32(1), 'step': np.int32(0)}
+        return {name: np.asarray(array)[None] for name, array in arrays.items()}
+
+    def steps_per_epoch(self, batch_size):
+        """Full batches in the training split."""
+        steps = self.source.size('train') // batch_size
+        if not steps:
+            raise ValueError(
+                f'batch_size must be at most the {self.source.size("train")} training images, got {batch_size}'
+            )
+        return steps
+
+    def batches(self, split, batch_size, seed=0, epoch=0, start=0, rows=None):
+        """One pass over `split`; see `Task`. `start` costs nothing."""
+        check_split(split, self.source.splits)
+        size, images = self.source.size(split), self.settings.images
+        steps = self.steps_per_epoch(batch_size) if split == 'train' else -(-size // batch_size)
+        rows = passes.check_pass(steps, batch_size, start, rows)
+        part = pipeline.part_size(len(rows), images.reader_threads * max(1, images.reader_processes))
+        part = passes.Pass(steps, batch_size, start, rows, part)
+        if split == 'train':
+            order = passes.order(size, seed, epoch)
+            reader = InstanceTrainingReader(part, self.source, order, seed, epoch, self.training_transform)
+        else:
+            reader = InstanceEvaluationReader(part, self.source, split, self.evaluation_transform)
+        read = pipeline.batches(reader, images.reader_threads, images.reader_processes, lambda bad: None)
+        for number, batch in enumerate(read, epoch * steps + start):
+            yield batch | {'step': np.full(len(rows), number if split == 'train' else 0, np.int32)}
+
+    def inputs(self, batch):
+        """The images, normalised: float32 (N, H, W, 3)."""
+        mean, std = (jnp.asarray(fact, jnp.float32)[None, None, None, :] for fact in (self.facts.mean, self.facts.std))
+        return ((batch['image'].astype(jnp.float32) / 255 - mean) / std,)
+
+    def predict(self, model, variables, batch):
+        """`Predicted`: what the network finds in the images, with masks at a quarter of the canvas."""
+        maps = model.apply(variables, *self.inputs(batch), train=False)
+        chosen = self.chosen
+        found = detect(
+            maps,
+            batch['size'],
+            score_threshold=chosen.score_threshold,
+            nms_threshold=chosen.nms_threshold,
+            max_detections=chosen.detections,
+            **self._levels,
+        )
+        masks = instance_masks(
+            maps.mask_features,
+            found.parameters,
+            found.locations,
+            found.scales,
+            stride=self._levels['strides'][0],
+            chunk=CHUNK,
+            **self._heads,
+        )
+        return Predicted(maps, found, masks)
+
+    def loss(self, outputs, batch):
+        """The sum of all losses, in float32 or wider."""
+        return sum(self._losses(outputs, batch).values())
+
+    def metrics(self, outputs, batch):
+        """Each of the losses, times the number of images, and that number; of `Predicted` the detections too."""
+        predicted = isinstance(outputs, Predicted)
+        count = jnp.sum(batch['mask'])
+        losses = self._losses(outputs.maps if predicted else outputs, batch)
+        sums = {'loss': sum(losses.values()) * count, 'count': count}
+        sums |= {f'{name}_loss': loss * count for name, loss in losses.items()}
+        if not predicted:
+            return sums
+        boxes, scores, classes, valid, *_ = outputs.detections
+        found = {'boxes': boxes, 'scores': scores, 'classes': classes, 'valid': valid, 'masks': outputs.masks}
+        return sums | {'found': found, 'size': batch['size'], 'index': batch['index'], 'real': batch['mask']}
+
+    def measured(self, values):
+        """The sums of an evaluation's batch, its detections as COCO's results, and the ids of its images."""
+        values = dict(values)
+        found, size, index, real = (values.pop(name) for name in ('found', 'size', 'index', 'real'))
+        results, images = [], []
+        for row in np.flatnonzero(real):
+            each = {name: array[row] for name, array in found.items()}
+            results += self.results(each, size[row], int(index[row]))
+            images.append(self.source.image_id('test', int(index[row])))
+        sums = {name: np.asarray(value, np.float64) for name, value in values.items()}
+        return sums | {'results': results, 'images': images}
+
+    def results(self, found, size, index):
+        """What was `found` in test image `index`, which lies on its canvas with `size`, as COCO's results."""
+        return results_of_image(
+            **found,
+            size=tuple(size.tolist()),
+            original=self.source.image_size('test', index),
+            image_id=self.source.image_id('test', index),
+            category_ids=self.source.category_ids,
+        )
+
+    def summary(self, totals):
+        """Means of the losses over batches, weighted by their images; of an evaluation COCO's average precisions too.
+
+        box_ap and mask_ap are means over overlaps from 0.5 to 0.95; box_ap50, mask_ap75, .. at one overlap, and
+        mask_ap_small, .. of objects of one size. What no object in the data has, is left out.
+        """
+        count = max(1.0, float(totals['count']))
+        losses = {name: float(total) / count for name, total in totals.items() if name.endswith('loss')}
+        if 'results' not in totals:
+            return losses
+        return losses | self._precisions(totals['results'], totals['images'])
+
+    def picture(self, path, trained, batch_size):
+        """Learning curves of all runs; test images with their objects, and those that each network finds."""
+        from flax_dynconv.training import instance_picture
+
+        instance_picture.draw(path, self, trained, batch_size)
+
+    def found(self, detections, masks, row, size, least_score):
+        """The objects of image `row` of a batch, of that score at least, as `instance_picture` draws them."""
+        chosen = np.flatnonzero(detections.valid[row] & (detections.scores[row] >= least_score))
+        boxes = original_boxes(detections.boxes[row], size, size)
+        each = zip(chosen.tolist(), original_masks(masks[row], size, size, chosen), strict=True)
+        return [
+            {
+                'box': boxes[i],
+                'mask': mask,
+                'label': int(detections.classes[row, i]),
+                'score': float(detections.scores[row, i]),
+            }
+            for i, mask in each
+        ]
+
+    def true_objects(self, index, size):
+        """The objects of test image `index`, crowds left out, at `size`, as `instance_picture` draws them."""
+        _, instances, _ = self.source.example('test', index, None)
+        original = self.source.image_size('test', index)
+        return [
+            {
+                'box': original_boxes(np.asarray([each.box]), original, size)[0],
+                'mask': each.outline.at(*size),
+                'label': each.label,
+                'score': None,
+            }
+            for each in instances
+            if not each.crowd
+        ]
+
+    def _losses(self, maps, batch):
+        chosen = self.chosen
+        losses = instance_losses(
+            maps,
+            batch,
+            max_positives=chosen.max_positives,
+            masks=chosen.mask_loss,
+            # Of the step that is made, counted from 1.
+            pairwise_weight=jnp.minimum(1.0, (jnp.max(batch['step']) + 1) / chosen.pairwise_warmup),
+            **self._levels,
+            **self._heads,
+        )
+        if 'semantic' in losses:
+            losses['semantic'] *= chosen.semantic_weight
+        return losses
+
+    def _precisions(self, results, images):
+        if self._truth is None:
+            self._truth = self.source.truth('test')
+        kinds = (('box', 'bbox'), ('mask', 'segm'))
+        figures = {name: average_precision(self._truth, results, kind, images) for name, kind in kinds}
+        return {f'{name}_{figure}': value for name, each in figures.items() for figure, value in each.items()}
+
+
+def _transforms(settings, facts):
+    chosen = settings.instances
+    shared = {
+        'canvas': facts.canvas,
+        'longest': chosen.longer_side,
+        'interpolation': facts.interpolation,
+        'fill': tuple(round(255 * mean) for mean in facts.mean),
+        'max_instances': chosen.max_instances,
+    }
+    augmentation, resize = settings.augmentation, settings.images.resize
+    sides = chosen.shorter_sides or (() if resize is None else (resize,))
+    training = InstanceTraining(
+        shorter_sides=sides, flip=augmentation.flip, color_jitter=augmentation.color_jitter, **shared
+    )
+    return training, InstanceEvaluation(shorter=resize, **shared)
