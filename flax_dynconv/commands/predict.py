@@ -1,4 +1,4 @@
-"""`flax-dynconv predict`: the classes of single images with their probabilities, or the class of every pixel."""
+"""`flax-dynconv predict`: classes of single images with their probabilities, the class of every pixel, or objects."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +12,9 @@ from flax_dynconv.commands.inference import probabilities
 from flax_dynconv.training.extras import require
 from flax_dynconv.training.settings import Settings
 from flax_dynconv.training.tasks import create_task
+
+# Of runs.
+TASKS = ('classify', 'segment', 'instances')
 
 
 class Subject(NamedTuple):
@@ -27,17 +30,17 @@ def add_parser(subparsers):
     """Add the command to argparse's subparsers."""
     parser = subparsers.add_parser(
         'predict',
-        help='classes of images with their probabilities, or the class of every pixel',
+        help='classes of images with their probabilities, the class of every pixel, or objects and their masks',
         description='Print the most probable classes of each image; with a run of segmentation, write the class of '
-        'every pixel as PNG files and print the share of each class. Exit status: 0, or 2 for an image, a run or '
-        'weights that cannot be read.',
+        'every pixel as PNG files and print the share of each class; with one of instances, write the objects as '
+        "COCO's results and PNG files. Exit status: 0, or 2 for an image, a run or weights that cannot be read.",
     )
     parser.add_argument('images', nargs='+', metavar='IMAGE', help='image files, or folders with image files')
     parser.add_argument('--run', dest='run_dir', type=Path, metavar='RUN', help='folder that `train` wrote')
     parser.add_argument('--network', choices=('dynamic', 'static'), help='which of the run (default: the dynamic one)')
     options.add_options(parser)
     parser.add_argument(
-        '--output', type=Path, metavar='DIR', help='segmentation: folder for the PNG files, two for each image'
+        '--output', type=Path, metavar='DIR', help='segmentation, instances: folder for what is written'
     )
     parser.add_argument(
         '--top', type=options.positive, default=5, metavar='N', help='classes that are shown (default: 5)'
@@ -67,11 +70,19 @@ def run(args):
         subject = of_weights(args.weights, settings)
     count = subject.task.num_outputs
     names = read_classes(args.classes, count) if args.classes else subject.classes or numbered(count)
-    if _is_segmentation(subject, args.output):
+    task = _task_of(subject, args.output)
+    if task == 'segment':
         from flax_dynconv.commands import predict_masks
 
         written = list(predict_masks.write_masks(subject, paths, args.output, names, args.top))
         print(options.to_json(written) if args.json else '\n'.join(map(predict_masks.lines, written)))
+        return 0
+    if task == 'instances':
+        from flax_dynconv.commands import predict_instances
+
+        ids = tuple(subject.task.category_ids)
+        written = predict_instances.write_instances(subject, paths, args.output, names, ids, args.top)
+        print(options.to_json(written) if args.json else '\n'.join(map(predict_instances.lines, written)))
         return 0
     images = read_images(paths, transform_of(subject.task))
     shares = probabilities(subject.model, subject.variables, subject.task.inputs, images, args.batch_size)
@@ -85,20 +96,20 @@ def run(args):
 def of_run(folder, role=None, which='newest', changes=None):
     """The `Subject` of a network of a run: 'dynamic', 'static', or None for the first that there is.
 
-    Raises FileNotFoundError or ValueError for a folder without a usable run, for a run of another task than classes of
-    images or pixels, and for a network that it has not.
+    Raises FileNotFoundError or ValueError for a folder without a usable run, for a run of a task that is not among
+    `TASKS`, and for a network that it has not.
     """
     from flax_dynconv.commands.stand_in import task_without_data
 
     run = runs.open_run(folder)
-    if run.settings.task not in ('classify', 'segment'):
-        raise ValueError(f'predict is for runs of classify and segment, the run in {folder} is of {run.settings.task}')
+    if run.settings.task not in TASKS:
+        raise ValueError(f'predict is for runs of {", ".join(TASKS)}, the run in {folder} is of {run.settings.task}')
     role = next(iter(run.networks)) if role is None else role
     if role not in run.networks:
         raise ValueError(f'network must be one of {list(run.networks)}, those of the run in {folder}, got {role!r}')
     settings = run.settings.updated(**(changes or {}))
     small = runs.on_these_devices(settings)
-    task = task_without_data(small, run.classes) if run.classes else create_task(settings)
+    task = task_without_data(small, run.classes, run.category_ids) if run.classes else create_task(settings)
     plan, state, _ = runs.restore(run, role, task, settings, which)
     return Subject(plan.model, state.evaluated, task, run.classes or tuple(getattr(task, 'classes', ())))
 
@@ -128,11 +139,11 @@ def _lines(prediction):
     return '\n'.join([prediction['image'], *lines])
 
 
-def _is_segmentation(subject, output):
-    """Whether pixels are predicted; ValueError where that and --output do not go together."""
+def _task_of(subject, output):
+    """The task of the network; ValueError where that and --output do not go together."""
     task = subject.task.settings.task if hasattr(subject.task, 'settings') else 'classify'
-    if task == 'segment' and output is None:
-        raise ValueError('--output DIR is needed with a run of segmentation: where shall the PNG files go?')
-    if task != 'segment' and output is not None:
+    if task != 'classify' and output is None:
+        raise ValueError(f'--output DIR is needed with a run of {task}: where shall the PNG files go?')
+    if task == 'classify' and output is not None:
         raise ValueError('--output is for a run of segmentation, got it with a network of whole images')
-    return task == 'segment'
+    return task

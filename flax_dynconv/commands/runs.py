@@ -15,7 +15,8 @@ from flax_dynconv.training.settings import Settings
 class Run(NamedTuple):
     """A run as its folder tells it: names of its networks by role, of its classes (or ()), and records of the epochs.
 
-    Without a `results.json`, there are no `histories`.
+    Without a `results.json`, there are no `histories`. `category_ids` are those of the classes in COCO's files, where
+    such were the data.
     """
 
     folder: Path
@@ -23,6 +24,7 @@ class Run(NamedTuple):
     networks: dict[str, str]
     classes: tuple[str, ...]
     histories: dict[str, list]
+    category_ids: tuple[int, ...] = ()
 
 
 class Restored(NamedTuple):
@@ -50,7 +52,7 @@ def open_run(folder):
             networks = experiment.networks(settings)
             networks = {r: n for r, n in networks.items() if (folder / run_folder.CHECKPOINTS / r).is_dir()}
         histories = {role: told[role]['history'] for role in networks} if finished else {}
-        classes = tuple(told.get('classes', ()))
+        classes, category_ids = (tuple(told.get(name, ())) for name in ('classes', 'category_ids'))
     except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
         raise ValueError(f'{folder}/{file} was not written by a training run: {error!r}') from error
     if not networks:
@@ -58,7 +60,7 @@ def open_run(folder):
             'was not written by a training run: it names no network' if finished else 'is of a run without checkpoints'
         )
         raise ValueError(f'{folder}/{file} {what}')
-    return Run(folder, settings, networks, classes, histories)
+    return Run(folder, settings, networks, classes, histories, category_ids)
 
 
 def restore(run, role, task, settings, which='newest'):

@@ -4,6 +4,7 @@ import numpy as np
 
 from flax_dynconv.training.augmentation.evaluation import central_crop
 from flax_dynconv.training.image_classification import ImageClassification
+from flax_dynconv.training.kinds import instances
 from flax_dynconv.training.kinds.classify import input_facts
 from flax_dynconv.training.kinds.segment import pixel_facts
 from flax_dynconv.training.segmentation import SemanticSegmentation
@@ -15,8 +16,8 @@ class NoImages:
 
     splits = ('train', 'test')
 
-    def __init__(self, classes, size):
-        self.classes, self._size = classes, size
+    def __init__(self, classes, size, category_ids=()):
+        self.classes, self._size, self.category_ids = classes, size, category_ids
 
     def size(self, split):
         """Some number: as many as fill one batch."""
@@ -31,9 +32,11 @@ class NoImages:
         raise NotImplementedError
 
 
-def task_without_data(settings, classes):
+def task_without_data(settings, classes, category_ids=()):
     """The task of `settings` on a data set of these classes that need not be here; the digits always are."""
-    images = NoImages(classes, settings.images.batch_size)
+    images = NoImages(classes, settings.images.batch_size, category_ids)
+    if settings.task == 'instances':
+        return instances.task_on(images, settings)
     if settings.task == 'segment':
         return SemanticSegmentation(images, settings, pixel_facts(settings))
     if settings.images.data == 'digits':

@@ -58,7 +58,7 @@ def run(settings, folder, observer=None, interruption=None, task=None):
         'score': task.score,
         'seed': settings.seed,
         'settings': settings.flat(),
-        'classes': list(getattr(task, 'classes', ())),
+        **report.class_names(task),
     }
     trained = {}
     for role, name in networks(settings).items():

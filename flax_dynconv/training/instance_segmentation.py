@@ -48,7 +48,7 @@ class InstanceSegmentation:
     def __init__(self, source, settings, facts, network):
         self.source, self.settings, self.facts, self.chosen = source, settings, facts, settings.instances
         self.name, self.classes, self.num_outputs = settings.images.data, source.classes, len(source.classes)
-        self.canvas = facts.canvas
+        self.category_ids, self.canvas = source.category_ids, facts.canvas
         self._levels = {'strides': network.strides, 'sizes_of_interest': network.sizes_of_interest}
         self._heads = {
             'channels': network.layer_channels,
@@ -158,7 +158,7 @@ class InstanceSegmentation:
             size=tuple(size.tolist()),
             original=self.source.image_size('test', index),
             image_id=self.source.image_id('test', index),
-            category_ids=self.source.category_ids,
+            category_ids=self.category_ids,
         )
 
     def summary(self, totals):

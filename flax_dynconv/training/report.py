@@ -26,6 +26,12 @@ def versions():
     return found
 
 
+def class_names(task):
+    """What a run's files say of its classes: their names, and their ids in the files of the data, if they have such."""
+    names = {'classes': list(getattr(task, 'classes', ()))}
+    return names | ({'category_ids': list(task.category_ids)} if hasattr(task, 'category_ids') else {})
+
+
 def table(results):
     """A `rich` table with one row for each trained network of `results`, and the number of bad images, if any."""
     names = ', '.join(f'{role}: {results[role]["model"]}' for role in roles(results))

@@ -60,7 +60,7 @@ def _config(arguments, folder, task):
     return {
         'recipe': recipe,
         'settings': arguments.settings.flat(),
-        'classes': list(getattr(task, 'classes', ())),
+        **report.class_names(task),
         'versions': report.versions(),
     }
 

@@ -90,7 +90,7 @@ def test_what_is_printed(masks_run, labelled, tmp_path, command):
 
 def test_mistakes_are_named(masks_run, labelled, tmp_path, command):
     image = labelled / 'val' / 'images' / 'im0.png'
-    with pytest.raises(ValueError, match=r'--output DIR is needed with a run of segmentation'):
+    with pytest.raises(ValueError, match=r'--output DIR is needed with a run of segment:'):
         command('predict', image, '--run', masks_run)
     with pytest.raises(ValueError, match=r'images must have different names for --output, got .*im0.png and .*im0.png'):
         command('predict', image, labelled / 'train' / 'images' / 'im0.png', '--run', masks_run, '--output', tmp_path)

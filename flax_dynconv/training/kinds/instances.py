@@ -36,14 +36,17 @@ def create_task(settings):
     for package in ('PIL', 'grain'):
         require(package, 'reads images')
     require('pycocotools', 'measures masks')
-    from flax_dynconv.training.instance_segmentation import InstanceSegmentation
-
-    facts = canvas_facts(settings)
     used = (*NETWORK, *INPUTS, *AUGMENTED, *INSTANCES, *DRAWN)
     check_unused(settings, used, no_use('instances'))
-    source = _source(settings, facts)
+    return task_on(_source(settings, canvas_facts(settings)), settings)
+
+
+def task_on(source, settings):
+    """The `Task` of `settings` on the images of `source`."""
+    from flax_dynconv.training.instance_segmentation import InstanceSegmentation
+
     network = build(settings.network.model, len(source.classes), settings)
-    return InstanceSegmentation(source, settings, facts, network)
+    return InstanceSegmentation(source, settings, canvas_facts(settings), network)
 
 
 def unused_by_data(settings):
