@@ -18,7 +18,7 @@ def encode(mask):
 
 
 def decode(run_lengths):
-    """(H, W) bool of what `encode` gave, or of a list of counts; what `check` refuses must not come here.
+    """(H, W) bool of what `encode` gave, or of a list of counts; whose counts must add up to the size.
 
     >>> decode({'size': [2, 2], 'counts': [2, 2]}).tolist()
     [[False, True], [False, True]]
@@ -39,23 +39,23 @@ def rasterised(polygons, height, width):
     return tools.decode(tools.merge(tools.frPyObjects(polygons, height, width))).astype(bool)
 
 
-def total(counts):
-    """Pixels of run lengths, a list of counts or their compressed text; ValueError for what is neither.
+def numbers(counts):
+    """How many pixels are off, on, off, .., column by column, of a list of them or its compressed text.
 
-    The text has six bits in each character, five of a number, lowest first, and whether more follow; from the
-    fourth number on what is stored is the difference from the number two before.
+    The text has six bits in each character, five of a number, lowest first, and whether more follow; from the fourth
+    number on what is stored is the difference from the number two before. Raises ValueError for what is neither.
 
-    >>> total([2, 2]), total('22')
-    (4, 4)
+    >>> numbers([2, 2]), numbers('22')
+    ([2, 2], [2, 2])
     """
-    counts = _numbers(counts) if isinstance(counts, str) else counts
+    counts = _uncompressed(counts) if isinstance(counts, str) else counts
     if not isinstance(counts, list) or not all(isinstance(n, int) and n >= 0 for n in counts):
         raise ValueError('counts must be whole numbers >= 0, or their compressed text')
-    return sum(counts)
+    return counts
 
 
-def _numbers(text):
-    numbers, value, shift = [], 0, 0
+def _uncompressed(text):
+    found, value, shift = [], 0, 0
     for character in text:
         code = ord(character) - 48
         if not 0 <= code < 64:
@@ -65,8 +65,8 @@ def _numbers(text):
         if not code & 32:
             if code & 16:
                 value -= 1 << shift
-            numbers.append(value + (numbers[-2] if len(numbers) > 2 else 0))
+            found.append(value + (found[-2] if len(found) > 2 else 0))
             value, shift = 0, 0
     if shift:
         raise ValueError('counts ends within a number')
-    return numbers
+    return found
