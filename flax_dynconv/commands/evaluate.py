@@ -23,6 +23,11 @@ def add_parser(subparsers):
     options.add_options(parser)
     parser.add_argument('--data', help='as for `train`: other images of the same classes; needed for weights')
     parser.add_argument('--batch-size', type=options.positive, metavar='N', help='images per step')
+    parser.add_argument(
+        '--depth-from',
+        choices=('own', 'other', 'flat'),
+        help='a run of saliency: depth that test images come with; what the figures lose without their own is its worth',
+    )
     parser.add_argument('--json', action='store_true', help='print JSON')
 
 
@@ -33,6 +38,8 @@ def run(args):
         changes['data'] = args.data
     if args.batch_size is not None:
         changes['evaluation_batch_size'] = args.batch_size
+    if args.depth_from is not None:
+        changes['depth_from'] = args.depth_from
     if options.is_run(args, args.run_dir, 'the folder'):
         figures = evaluate_run(args.run_dir, args.checkpoint or 'newest', changes)
     else:

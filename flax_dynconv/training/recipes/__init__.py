@@ -2,14 +2,25 @@
 
 import difflib
 
-from flax_dynconv.training.recipes import cifar10, condconv, dfn, digits, dmnet, dyconv, dynet, odconv
+from flax_dynconv.training.recipes import (
+    cifar10,
+    condconv,
+    condinst,
+    dfn,
+    digits,
+    dmnet,
+    dyconv,
+    dynet,
+    hdfnet,
+    odconv,
+)
 from flax_dynconv.training.recipes.recipe import Recipe
 
 __all__ = ['RECIPES', 'Recipe', 'find_recipe']
 
 RECIPES = {
     recipe.name: recipe
-    for method in (odconv, condconv, dyconv, dynet, cifar10, dfn, dmnet, digits)
+    for method in (odconv, condconv, dyconv, dynet, cifar10, dfn, dmnet, condinst, hdfnet, digits)
     for recipe in method.RECIPES
 }
 

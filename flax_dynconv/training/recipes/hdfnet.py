@@ -16,8 +16,8 @@ _NOTES = (
     'FOLDER holds train/{RGB,depth,mask} and test/{RGB,depth,mask}. Published: 1,485 images of NJUD and 700 of NLPR '
     'for training; DUT-RGBD has a network of its own, trained on its 800 images.',
     'The learning rate is multiplied by (1 - epoch / 30) ** 0.9 after every epoch, on top of what it was: the code '
-    'does that where a polynomial is meant, and after epoch 15 hardly anything changes. --schedule polynomial is the true '
-    'one.',
+    'does that where a polynomial is meant, and after epoch 15 hardly anything changes. --schedule polynomial is '
+    'the true one.',
     'Published networks begin with weights from ImageNet in both encoders; here they begin at random, unless a program '
     'of your own loads them (models.with_encoder_weights): expect less.',
     'There weight decay leaves out what is called bias or bn, here also the scales of norms, which have other names in '

@@ -50,8 +50,9 @@ class SaliencyScores:
 
     >>> scores = SaliencyScores()
     >>> scores.add(np.eye(4), np.eye(4))
-    >>> {name: round(value, 2) for name, value in scores.summary().items()}
-    {'max_f': 1.0, 'mean_f': 1.0, 'adaptive_f': 1.0, 'weighted_f': 1.0, 'mae': 0.0, 's_measure': 1.04, 'e_measure': 1.07}
+    >>> {name: round(value, 3) for name, value in scores.summary().items()}
+    {'max_f': 1.0, 'mean_f': 0.997, 'adaptive_f': 1.0, 'weighted_f': 1.0, 'mae': 0.0, 's_measure': 1.035,
+     'e_measure': 1.067}
     """
 
     def __init__(self, totals=None):
@@ -67,7 +68,7 @@ class SaliencyScores:
         return tuple(self._mean(name) for name in ('precision', 'recall'))
 
     def summary(self):
-        """max_f and mean_f, largest value and mean over the thresholds of F of the mean curves, and the means of `MEANS`.
+        """max_f and mean_f, largest value and mean over the thresholds of the mean curves' F, and the means of `MEANS`.
 
         ValueError without an image.
         """

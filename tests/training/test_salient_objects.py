@@ -1,0 +1,298 @@
+"""The task of salient objects: batches, loss and figures, a whole tiny run, its picture, and a step on eight devices."""
+
+import dataclasses
+import functools
+import json
+
+import jax
+import jax.numpy as jnp
+import matplotlib.image
+import numpy as np
+import pytest
+
+from flax_dynconv import cli
+from flax_dynconv.commands import evaluate
+from flax_dynconv.models import HDFNet
+from flax_dynconv.training import experiment, run_folder, saliency_picture
+from flax_dynconv.training.recipes import RECIPES
+from flax_dynconv.training.saliency.loss import saliency_loss
+from flax_dynconv.training.saliency.predictions import judged
+from flax_dynconv.training.saliency.scores import SaliencyScores
+from flax_dynconv.training.salient_objects import Judged
+from flax_dynconv.training.settings import Settings
+from flax_dynconv.training.sharding import collectives
+from flax_dynconv.training.tasks import create_task, networks
+from tests.tolerances import assert_close
+from tests.training import parallel
+from tests.training.data.images import write_folder
+from tests.training.data.scene_files import COUNTS, arrays, files
+from tests.training.data.test_passes import joined, same
+
+SETTINGS = Settings(task='saliency', epochs=2, seed=1, twin=False).updated(
+    model='hdfnet_resnet8',
+    width=0.25,
+    arguments='{"channels": 4, "dynamic_levels": 1, "dilations": [1, 3]}',
+    data='scenes',
+    image_size=16,
+    batch_size=8,
+    evaluation_batch_size=4,
+    train_examples=32,
+    test_examples=6,
+    learning_rate=0.05,
+    warmup_epochs=0.0,
+    temperature=1.0,
+    reader_threads=1,
+)
+FIGURES = {'loss', 'max_f', 'mean_f', 'adaptive_f', 'weighted_f', 'mae', 's_measure', 'e_measure'}
+
+
+@functools.cache
+def task(**changes):
+    return create_task(SETTINGS.updated(**changes))
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    return write_folder(tmp_path_factory.mktemp('scenes'), files())
+
+
+@pytest.fixture(params=['scenes', 'folder'])
+def either(request, folder):
+    augmented = {'flip': 0.5, 'rotation': 10.0, 'color_jitter': 0.1, 'reader_threads': 2}
+    return create_task(SETTINGS.updated(**augmented, data='scenes' if request.param == 'scenes' else str(folder)))
+
+
+def test_a_training_batch_has_the_shapes_and_dtypes_of_the_task(either):
+    batches = list(either.batches('train', 3))
+    assert len(batches) == either.steps_per_epoch(3) == either.source.size('train') // 3
+    assert {name: (array.shape, array.dtype.name) for name, array in batches[0].items()} == {
+        'image': ((3, 16, 16, 3), 'uint8'),
+        'depth': ((3, 16, 16, 1), 'float32'),
+        'target': ((3, 16, 16, 1), 'uint8'),
+        'mask': ((3,), 'float32'),
+    }
+    assert {name: (array.shape[1:], array.dtype) for name, array in either.example().items()} == {
+        name: (array.shape[1:], array.dtype) for name, array in batches[0].items()
+    }
+
+
+def test_hosts_together_read_what_one_reads(either):
+    rows = np.arange(4).reshape(2, 2)
+    same(either.batches('train', 4, seed=3, epoch=2), joined([either.batches('train', 4, 3, 2, rows=r) for r in rows]))
+    same(either.batches('test', 4), joined([either.batches('test', 4, rows=part) for part in rows]))
+
+
+@pytest.mark.parametrize('split', ['train', 'test'])
+def test_a_start_gives_the_tail_of_the_pass(split, either):
+    whole = list(either.batches(split, 2, seed=1, epoch=1))
+    assert len(whole) > 1
+    same(whole[1:], either.batches(split, 2, seed=1, epoch=1, start=1))
+
+
+@pytest.mark.parametrize('batch_size', [1, 2, 3, 4])
+def test_every_test_image_has_its_truth_at_its_own_size_once(batch_size, folder):
+    batches = list(task(data=str(folder)).batches('test', batch_size))
+    whole = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+    assert whole['truth'].shape[1:] == (14, 14)
+    assert whole['mask'].tolist() == [1.0] * 3 + [0.0] * (len(whole['mask']) - 3)
+    for number in range(COUNTS['test']):
+        _, _, mask = arrays('test', number)
+        height, width = whole['size'][number]
+        assert (height, width) == mask.shape
+        np.testing.assert_array_equal(whole['truth'][number, :height, :width], mask > 0)
+        assert whole['truth'][number].sum() == (mask > 0).sum()
+    assert not whole['truth'][3:].any()
+
+
+def logits(seed=0):
+    return 3 * np.random.default_rng(seed).standard_normal((4, 16, 16, 1)).astype(np.float32)
+
+
+def batch(**changes):
+    """Four test images, the last of which does not count."""
+    return next(task(**changes).batches('test', 4)) | {'mask': np.array([1, 1, 1, 0], np.float32)}
+
+
+@pytest.mark.parametrize('weight', [1.0, 0.25])
+def test_the_loss_is_the_mean_over_the_images_that_count(weight):
+    made, outputs = batch(), logits()
+    expected = np.mean(saliency_loss(outputs, made['target'], weight, from_logits=True)[:3])
+    assert_close(task(enhanced_weight=weight).loss(outputs, made), expected)
+    outputs[3] = np.nan
+    assert_close(task(enhanced_weight=weight).loss(outputs, made), expected)
+
+
+def test_figures_are_those_of_images_at_their_own_sizes(folder):
+    """In training the loss alone; in an evaluation all of them, of whole images, one after the other."""
+    of, made, outputs = task(data=str(folder)), batch(data=str(folder)), logits()
+    sums = jax.tree.map(np.asarray, of.metrics(outputs, made))
+    assert set(sums) == {'loss', 'count'}
+    loss = pytest.approx(np.mean(saliency_loss(outputs, made['target'], from_logits=True)[:3]), rel=1e-6)
+    assert of.summary(sums) == {'loss': loss}
+    scores = SaliencyScores()
+    for number in range(3):
+        _, _, mask = arrays('test', number)
+        probabilities = np.asarray(jax.nn.sigmoid(outputs[number, ..., 0]))
+        scores.add(judged(probabilities, mask.shape), mask > 0)
+    measured = of.measured(jax.tree.map(np.asarray, of.metrics(Judged(outputs), made)))
+    assert of.summary(measured) == scores.summary() | {'loss': loss}
+    assert set(of.summary(measured)) == FIGURES
+
+
+def test_inputs_are_colours_that_are_normalised_and_depth_that_is_not():
+    made = {'image': np.array([[[[0, 128, 255]]]], np.uint8), 'depth': np.full((1, 1, 1, 1), 0.25, np.float32)}
+    image, depth = task().inputs(made)
+    assert_close(image, (made['image'] / 255 - np.array([0.485, 0.456, 0.406])) / np.array([0.229, 0.224, 0.225]))
+    assert image.dtype == jnp.float32
+    np.testing.assert_array_equal(depth, made['depth'])
+
+
+@pytest.fixture(scope='module')
+def run(compiled_once, tmp_path_factory):
+    folder = tmp_path_factory.mktemp('run') / 'saliency'
+    folder.mkdir()
+    experiment.run(SETTINGS, folder)
+    return folder
+
+
+def test_a_run_is_evaluated_to_the_bit(run, capsys):
+    results = run_folder.read_results(run)
+    assert (results['task'], results['score'], results['classes']) == ('scenes', 'mean_f', [])
+    history = results['dynamic']['history']
+    assert len(history) == 2 and history[1]['train']['loss'] < history[0]['train']['loss']
+    assert set(history[0]['train']) == {'loss'} and set(history[1]['test']) == FIGURES
+    assert cli.main(['evaluate', str(run)]) == 0
+    said = capsys.readouterr().out
+    assert '(as recorded)' in said and 'test mean_f ' in said and 'test s_measure ' in said
+
+
+def test_a_run_is_evaluated_with_the_depth_of_others(run, capsys):
+    assert cli.main(['evaluate', str(run), '--depth-from', 'other', '--json']) == 0
+    (figures,) = json.loads(capsys.readouterr().out).values()
+    assert figures['recorded'] is None
+    expected = evaluate.evaluate_run(run, changes={'depth_from': 'other'})['dynamic']['reloaded']
+    assert figures['reloaded'] == expected
+    assert expected != evaluate.evaluate_run(run)['dynamic']['reloaded']
+
+
+def test_a_run_goes_on_where_it_was(run, compiled_once, tmp_path):
+    """One epoch, then the other in another process's place: the same figures as in one piece."""
+    first = dataclasses.replace(SETTINGS, epochs=2)
+    folder = tmp_path / 'run'
+    folder.mkdir()
+
+    class Enough:
+        """Asks to end after some looks."""
+
+        looks = 0
+
+        @property
+        def requested(self):
+            self.looks += 1
+            return 'SIGTERM' if self.looks > 4 else None
+
+    with pytest.raises(experiment.loop.Interrupted):
+        experiment.run(first, folder, interruption=Enough())
+    results = experiment.run(first, folder)
+    whole = run_folder.read_results(run)['dynamic']
+    for one, other in zip(results['dynamic']['history'], whole['history'], strict=True):
+        assert one['test'] == other['test'] and one['train'] == other['train']
+
+
+def test_predict_refuses_such_a_run(run, capsys, tmp_path):
+    (tmp_path / 'a.png').write_bytes(files()['train/RGB/im0.png'])
+    assert cli.main(['predict', str(tmp_path / 'a.png'), '--run', str(run)]) == 2
+    assert 'is of saliency' in capsys.readouterr().err
+
+
+def test_the_picture_has_curves_images_and_kernels(run):
+    image = matplotlib.image.imread(run / run_folder.PICTURE)
+    assert image.shape[0] > 1500 and image.shape[1] > 900
+    assert len(np.unique(image.reshape(-1, image.shape[-1]), axis=0)) > 200
+
+
+@pytest.mark.parametrize('levels', [0, 1])
+def test_what_the_picture_shows(levels, run):
+    """The first test images with their predictions, and kernels of the finest level that makes some, if one does."""
+    settings = SETTINGS.updated(arguments=json.dumps({'channels': 4, 'dynamic_levels': levels, 'dilations': [1, 3]}))
+    model = experiment.build('hdfnet_resnet8', 1, settings)
+    variables = jax.jit(lambda key: task().init(model, key), compiler_options=parallel.QUICK)(jax.random.key(0))
+    trained = experiment.Trained('hdfnet_resnet8', model, variables, ())
+    found, predicted, kernels = saliency_picture.examples(task(), trained, batch_size=4)
+    for index in range(6):
+        image, _, mask, _ = task().source.example('test', index, None)
+        np.testing.assert_array_equal(found['image'][index], image)
+        np.testing.assert_array_equal(found['target'][index, ..., 0], mask)
+    assert predicted.shape == (6, 16, 16, 1) and 0 <= predicted.min() and predicted.max() <= 1
+    expected = {f'selfdc_3/branch_{d}': (6, 4, 4, 3, 3, 1) for d in (1, 3)} if levels else {}
+    assert {name: k.shape for name, k in kernels.items()} == expected
+
+
+def test_positions_are_within_the_object_and_on_the_ground():
+    target = np.zeros((20, 20), np.uint8)
+    target[4:13, 8:17] = 1
+    first, second, third, fourth = saliency_picture.positions(target)
+    assert first == (8, 12) and target[second] == 1 and target[third] == target[fourth] == 0
+    assert saliency_picture.positions(np.zeros((4, 4)), 4) == [(0, 0), (3, 3)]
+    assert len(saliency_picture.positions(np.ones((320, 320)), 4)) == 2
+
+
+def test_a_step_on_eight_devices_is_that_on_one_and_gathers_nothing():
+    model = experiment.build('hdfnet_resnet8', 1, SETTINGS)
+    where = {n: parallel.placement(model, 'replicate', devices=n, of=task()) for n in (1, 8)}
+    found = collectives(parallel.compiled(model, where[8], task(), size=8)[0])
+    assert {c.kind for c in found} == {'all-reduce'}
+    (one, one_metrics, _), (eight, metrics, _) = (
+        parallel.run(model, where[n], count=1, of=task(), size=8) for n in (1, 8)
+    )
+    jax.tree.map(assert_close, eight.params, one.params)
+    assert metrics['count'] == 8
+    assert_close(metrics['loss'], one_metrics['loss'])
+
+
+def test_networks():
+    assert networks(SETTINGS) == {'dynamic': 'hdfnet_resnet8'}
+    network = experiment.build('hdfnet_odconv_resnet18_4x', 1, SETTINGS.updated(num_kernels=2, remat=True))
+    assert isinstance(network, HDFNet) and network.remat and network.channels == 4
+    assert network.encoder.conv.keywords['num_kernels'] == 2 and network.depth_encoder.width == 0.25
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'arguments': '{"filters": 3}'}, r'arguments must fit hdfnet_resnet8, got width=0.25, filters=3: '),
+        ({'arguments': '{"probabilities": true}'}, r'arguments must not have probabilities: .* logits'),
+        ({'model': 'resnet8'}, r"model of the task saliency must be one of hdfnet_vgg16, .* hdfnet_NAME .*'resnet8'"),
+        ({'model': 'hdfnet_resnet9'}, r"of an encoder, a network of create_model, got 'hdfnet_resnet9'"),
+    ],
+)
+def test_networks_that_do_not_fit(changes, message):
+    settings = SETTINGS.updated(**changes)
+    with pytest.raises(ValueError, match=message):
+        experiment.build(settings.network.model, 1, settings)
+
+
+@pytest.mark.parametrize(
+    ('changes', 'error', 'message'),
+    [
+        ({'data': 'nowhere'}, FileNotFoundError, r'data: there is no folder nowhere; expected scenes, or a folder'),
+        (
+            {'crop': 'padded', 'mixup': 0.2},
+            ValueError,
+            r"the task saliency has no use for, got crop='padded', mixup=0.2",
+        ),
+        ({'resize': 20, 'dropout': 0.5}, ValueError, r'has no use for, got dropout=0.5, resize=20'),
+        ({'crop_size': (8, 8)}, ValueError, r'has no use for, got crop_size=\(8, 8\)'),
+        ({'depth_from': 'other', 'test_examples': 1}, ValueError, r"'other' needs at least two test images, got 1"),
+    ],
+)
+def test_settings_that_do_not_fit(changes, error, message):
+    with pytest.raises(error, match=message):
+        create_task(SETTINGS.updated(**changes))
+
+
+def test_other_tasks_refuse_what_only_this_one_knows():
+    with pytest.raises(ValueError, match=r'the task classify has no use for, got rotation=10.0, depth_from=.flat.'):
+        create_task(Settings().updated(rotation=10.0, depth_from='flat'))
+    with pytest.raises(ValueError, match=r'batch_size must be at most the 32 training images, got 33'):
+        task().steps_per_epoch(33)
