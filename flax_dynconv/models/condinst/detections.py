@@ -100,15 +100,29 @@ def detect(
 def _candidates(maps: InstanceMaps, flat: FlatMaps, threshold, most):
     """Of all levels, p (B, K), 0 where there are no more, and location * classes + class (B, K) int32."""
     p = jax.nn.sigmoid(_wide(flat.logits)) * jax.nn.sigmoid(_wide(flat.centerness))[..., None]
-    scores, pairs, start = [], [], 0
+    p, found, start = jnp.where(p > threshold, p, 0), [], 0
     for level in maps.logits:
         end = start + level.shape[1] * level.shape[2]
-        each = p[:, start:end].reshape(len(p), -1)
-        best, index = jax.lax.top_k(jnp.where(each > threshold, each, 0), min(most, each.shape[1]))
-        scores.append(best)
-        pairs.append(index + start * level.shape[3])
+        found.append(_largest_pairs(p[:, start:end], start, most))
         start = end
-    return jnp.concatenate(scores, axis=1), jnp.concatenate(pairs, axis=1)
+    return (jnp.concatenate(each, axis=1) for each in zip(*found, strict=True))
+
+
+def _largest_pairs(p, start, most):
+    """The largest p (B, k) of a level (B, P, classes), of equal ones the first, and location * classes + class."""
+    batch, locations, classes = p.shape
+    # As many locations hold as many pairs at least, so that a location that is not among the best has none of the best.
+    index = jax.lax.broadcasted_iota(jnp.int32, (batch, locations), 1)
+    _, best = _largest(jnp.max(p, axis=-1), index, most)
+    pairs = best[..., None] * classes + jnp.arange(classes)[None, None, :]
+    p, pairs = _largest(_of(p, best).reshape(batch, -1), pairs.reshape(batch, -1), most)
+    return p, pairs + start * classes
+
+
+def _largest(values, index, most):
+    # A sort and no `top_k`, for which devices would gather their images.
+    values, index = jax.lax.sort((-values, index), dimension=1, num_keys=2)
+    return -values[:, :most], index[:, :most]
 
 
 def _of(array, index):

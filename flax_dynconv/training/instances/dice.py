@@ -15,8 +15,8 @@ def dice_loss(scores, masks, axes=(-2, -1)):
 
     Raises ValueError for arrays of different shapes.
 
-    >>> dice_loss(jnp.array([[[1.0, 0.5]], [[0, 0]]]), jnp.array([[[1, 0]], [[0, 0]]])).round(4).tolist()
-    [0.1111, 1.0]
+    >>> dice_loss(jnp.array([[[1.0, 0.5]], [[0, 0]]]), jnp.array([[[1, 0]], [[0, 0]]])).round(4)
+    Array([0.1111, 1.    ], dtype=float32)
 
     Source: Milletari et al., "V-Net" (3DV 2016); equal to AdelaiDet's `dice_coefficient`.
     """
