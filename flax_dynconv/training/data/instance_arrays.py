@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from flax_dynconv.training.instances.center_of_mass import center_of_mass
+
 # Canvases are divided by the strides of the maps that are added up; masks and classes are for every 4th and 8th pixel.
 MULTIPLE, MASK_STRIDE, SEMANTIC_STRIDE = 32, 4, 8
 
@@ -75,7 +77,7 @@ def instance_arrays(instances, size, canvas, slots, flipped=False):
             continue
         smaller = _sampled(mask, SEMANTIC_STRIDE, canvas) & (pixels < least)
         least[smaller], arrays['semantic'][smaller] = pixels, 1 + instance.label
-        found.append((pixels, instance.label, box, _center(mask, pixels), _sampled(mask, MASK_STRIDE, canvas)))
+        found.append((pixels, instance.label, box, center_of_mass(mask), _sampled(mask, MASK_STRIDE, canvas)))
     largest = sorted(range(len(found)), key=lambda i: -found[i][0])[:slots]
     for slot, i in enumerate(sorted(largest)):
         arrays['valid'][slot] = True
@@ -106,8 +108,3 @@ def _sampled(mask, stride, canvas):
     whole = np.zeros((canvas[0] // stride, canvas[1] // stride), bool)
     whole[: part.shape[0], : part.shape[1]] = part
     return whole
-
-
-def _center(mask, pixels):
-    across, down = (mask.sum(axis=axis) @ np.arange(mask.shape[1 - axis]) / pixels for axis in (0, 1))
-    return across, down
