@@ -194,6 +194,8 @@ class Instances:
     """pixels of the shorter side of training images, one of them at random; none: that of test images, --resize"""
     longer_side: int = 1333
     """most pixels of the longer side of a scaled image"""
+    skip_empty: bool = False
+    """leave out polygons, masks and boxes without an extent, with a warning, instead of refusing the file"""
     max_instances: int = 100
     """objects of a training image that there is room for; of more the largest are taken"""
     max_positives: int = 64

@@ -51,7 +51,7 @@ def task_on(source, settings):
 
 def unused_by_data(settings):
     """A folder has as many images as it has; shapes are drawn at the size of the canvas."""
-    return ('shorter_sides', 'longer_side', 'resize') if settings.images.data == SHAPES else DRAWN
+    return ('shorter_sides', 'longer_side', 'resize', 'skip_empty') if settings.images.data == SHAPES else DRAWN
 
 
 def canvas_facts(settings):
@@ -98,4 +98,4 @@ def _source(settings, facts):
         )
     from flax_dynconv.training.data.coco import Coco
 
-    return Coco(settings.images.data)
+    return Coco(settings.images.data, settings.instances.skip_empty)

@@ -54,6 +54,7 @@ def _published(name, depth, schedule, expected, paper=_PAPER, notes=(), **values
             canvas=(1344, 1344),
             shorter_sides=(640, 672, 704, 736, 768, 800),
             resize=800,
+            skip_empty=True,
             flip=0.5,
             batch_size=16,
             evaluation_batch_size=1,
