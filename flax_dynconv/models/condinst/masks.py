@@ -82,7 +82,10 @@ def instance_masks(
     def pieces(array):
         """(B, N, ..) to (pieces, B, chunk, ..): the last piece is filled up with copies of the last instance."""
         missing = -instances % chunk
-        array = jnp.pad(array, ((0, 0), (0, missing), *((0, 0),) * (array.ndim - 2)), mode='edge')
+        if missing:
+            # No `jnp.pad`, whose edges of the batch would travel between devices.
+            last = jnp.broadcast_to(array[:, -1:], (array.shape[0], missing, *array.shape[2:]))
+            array = jnp.concatenate([array, last], axis=1)
         return jnp.moveaxis(array.reshape(array.shape[0], -1, chunk, *array.shape[2:]), 1, 0)
 
     logits = jax.lax.map(lambda piece: masks(*piece), jax.tree.map(pieces, (parameters, locations, scales)))
