@@ -17,8 +17,8 @@ def focal_loss(logits, targets, alpha=ALPHA, gamma=GAMMA):
 
     Raises ValueError for arrays of different shapes.
 
-    >>> focal_loss(jnp.zeros(2), jnp.array([1, 0])).round(4).tolist()
-    [0.0433, 0.13]
+    >>> focal_loss(jnp.zeros(2), jnp.array([1, 0])).round(4)
+    Array([0.0433, 0.13  ], dtype=float32)
 
     Source: Lin et al., "Focal Loss for Dense Object Detection" (ICCV 2017); equal to fvcore's `sigmoid_focal_loss`,
     which AdelaiDet uses.
