@@ -96,8 +96,8 @@ def _annotation(entry, sizes, categories):
     if crowd not in (0, 1):
         raise ValueError(f'iscrowd must be 0 or 1, got {crowd!r}')
     fault = without_extent(entry.get('segmentation'), size)
-    found, box = outline(entry['segmentation'], size), entry.get('bbox')
-    area = entry.get('area')
+    area, box = entry.get('area'), entry.get('bbox')
+    found = outline(entry['segmentation'], size) if fault or area is None else True
     if area is None:
         area = float(found.at(*size).sum()) if found else 0.0
     if not _is_number(area) or area < 0:
@@ -106,7 +106,7 @@ def _annotation(entry, sizes, categories):
         raise ValueError(f'bbox must be four finite numbers, x, y, width and height, got {box!r}')
     box_fault = _box_fault(box, size)
     made = {name: entry[name] for name in ('id', 'image_id', 'category_id', 'segmentation', 'bbox')}
-    return made | {'area': area, 'iscrowd': int(crowd)}, fault or box_fault, found is not None and not box_fault
+    return made | {'area': area, 'iscrowd': int(crowd)}, fault or box_fault, bool(found) and not box_fault
 
 
 def _box_fault(box, size):

@@ -84,14 +84,14 @@ def on_a_line(polygon):
     >>> on_a_line([0, 0, 1, 1, 2, 2]), on_a_line([0, 0, 4, 4]), on_a_line([0, 0, 4, 0, 4, 4])
     (True, True, False)
     """
-    points = list(zip(polygon[::2], polygon[1::2], strict=True))
-    x, y = points[0] if points else (0, 0)
-    first = None
-    for a, b in points:
-        if first is None:
-            first = (a - x, b - y) if (a, b) != (x, y) else None
-        elif first[0] * (b - y) != first[1] * (a - x):
+    across = down = 0
+    # Mostly the third point decides: the others are not looked at.
+    for place in range(2, len(polygon), 2):
+        x, y = polygon[place] - polygon[0], polygon[place + 1] - polygon[1]
+        if across * y != down * x:
             return False
+        if not across and not down:
+            across, down = x, y
     return True
 
 
