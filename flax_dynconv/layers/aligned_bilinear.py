@@ -49,8 +49,8 @@ def aligned_bilinear(x: jax.Array, factor: int, axes: Sequence[int] = (1, 2)) ->
 
 def _positions(x, axes):
     """The axes counted from the front."""
-    known = [axis % x.ndim for axis in axes if -x.ndim <= axis < x.ndim] if are_ints(axes, -x.ndim) else []
-    if len(set(known)) != len(axes):
+    known = [axis % x.ndim for axis in axes if axis < x.ndim] if are_ints(axes, -x.ndim) else None
+    if known is None or len(set(known)) != len(axes):
         raise ValueError(f'axes: expected different axes of x with shape {x.shape}, got {axes!r}')
     for axis in known:
         if not is_int(x.shape[axis]) or x.shape[axis] < 1:
