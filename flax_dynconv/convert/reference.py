@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 from flax import linen as nn
 
@@ -49,10 +48,10 @@ class Reference(NamedTuple):
     example(arguments): shapes of the inputs in Flax's layout, batch included.
     inputs, outputs: the layout of each array of a reference case, `channels_first` or `as_is`; where their number
         depends on the arguments, as many as there can be.
-    flatten(output): what the Flax module returns as the arrays of a case, in PyTorch's order.
     optional_outputs: how many of the last outputs a case may leave out.
     modules(arguments): further modules whose activations may be compared; those with parameters follow from `rules`.
-    call: keyword arguments of the Flax module's call, given whether it trains.
+    call: keyword arguments of the Flax module's `init` and `apply`, given whether it trains; a `method` may take
+        inputs one by one and return outputs in PyTorch's order where the module itself does not.
     dropout: the arguments that must be 0 for a training-mode call to be reproducible.
     inferred: argument -> submodule; where the argument is None, it is whether the weights have keys of the submodule.
     dropped: keys that published files also have and the module has not. They are no mistake and go nowhere: `to_torch`
@@ -73,7 +72,6 @@ class Reference(NamedTuple):
     dropout: tuple[str, ...] = ()
     inferred: Mapping[str, str] = {}
     dropped: tuple[str, ...] = ()
-    flatten: Callable[[Any], list[Any]] = jax.tree.leaves
     buffers: Callable[[Mapping[str, Any]], Mapping[str, Buffer]] = lambda arguments: {}
     weightless: bool = False
 

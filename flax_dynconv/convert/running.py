@@ -52,7 +52,7 @@ def run_case(
         outputs, updated = result if case.train else (result, {})
         # jit sorts dictionaries: the order is kept beside it.
         order.extend(recorder.outputs)
-        return reference.flatten(outputs), list(recorder.outputs.values()), updated
+        return jax.tree.leaves(outputs), list(recorder.outputs.values()), updated
 
     arrays = {name: tree for name, tree in variables.items() if name != BUFFERS}
     try:

@@ -16,7 +16,7 @@ def od_state():
     return dict(Golden('odconv_k3_n4').state)
 
 
-@pytest.mark.parametrize('name', sorted({name for name, _ in names()}))
+@pytest.mark.parametrize('name', sorted({name for name, _ in names() if Golden(name).state}))
 def test_round_trip_is_bitwise(name):
     golden = Golden(name)
     reference, arguments = golden.meta['reference'], golden.meta['arguments']
@@ -112,7 +112,7 @@ def test_unknown_reference(reference, closest):
 
 
 def test_unknown_reference_without_a_close_one():
-    with pytest.raises(ConversionError, match=r"expected one of dfn.Highway, .*, got 'x'$"):
+    with pytest.raises(ConversionError, match=r"expected one of condinst.CondInst, .*, got 'x'$"):
         to_torch('x', {}, {})
 
 

@@ -36,26 +36,33 @@ def gradients(golden, mode, dtype):
     reference = get_reference(case.reference)
     arguments = {'temperature': case.temperature or 1.0, 'dtype': jnp.dtype(dtype), 'param_dtype': jnp.dtype(dtype)}
     module, variables = from_torch(case.reference, case.state_dict, case.arguments, **arguments)
-    inputs = [to_flax(x, layout).astype(dtype) for x, layout in zip(case.inputs, reference.inputs, strict=True)]
-    layouts = reference.outputs[: len(golden.outputs)]
-    pairs = zip(golden.cotangents, layouts, strict=True)
+    layouts = reference.input_layouts(reference.signature.bind(case.reference, case.arguments))
+    inputs = [to_flax(x, layout) for x, layout in zip(case.inputs, layouts, strict=True)]
+    # The others are numbers of levels and images.
+    floating = [i for i, x in enumerate(inputs) if np.issubdtype(x.dtype, np.floating)]
+    pairs = zip(golden.cotangents, reference.outputs[: len(golden.outputs)], strict=True)
     cotangents = [to_flax(cotangent, layout).astype(dtype) for cotangent, layout in pairs]
     rest = {k: v for k, v in variables.items() if k not in ('params', 'torch_buffers')}
     mutable = ['batch_stats'] if case.train else []
 
     @quick
-    def grad(params, inputs):
-        def loss(params, inputs):
-            call = reference.call(case.train)
-            outputs, _ = module.apply({**rest, 'params': params}, *inputs, **call, mutable=mutable)
+    def grad(params, differentiated):
+        def loss(params, differentiated):
+            given = dict(zip(floating, differentiated, strict=True))
+            arrays = [given.get(i, x) for i, x in enumerate(inputs)]
+            outputs, _ = module.apply(
+                {**rest, 'params': params}, *arrays, **reference.call(case.train), mutable=mutable
+            )
             return sum((y * c).sum() for y, c in zip(jax.tree.leaves(outputs), cotangents, strict=False))
 
-        return jax.grad(loss, argnums=(0, 1))(params, inputs)
+        return jax.grad(loss, argnums=(0, 1))(params, differentiated)
 
-    of_params, of_inputs = jax.device_get(grad(variables['params'], inputs))
+    wanted = [inputs[i].astype(dtype) for i in floating]
+    of_params, of_inputs = jax.device_get(grad(variables.get('params', {}), wanted))
     found = to_torch(case.reference, {**variables, 'params': of_params}, case.arguments)
-    for name, array, layout in zip(golden.inputs, of_inputs, reference.inputs, strict=True):
-        found[name] = to_channels_first(array, layout)
+    names = list(golden.inputs)
+    for i, array in zip(floating, of_inputs, strict=True):
+        found[names[i]] = to_channels_first(array, layouts[i])
     return found
 
 

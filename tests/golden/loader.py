@@ -18,8 +18,9 @@ class Golden:
         with np.load(CASES / f'{name}.npz', allow_pickle=False) as archive:
             self.arrays = {key: archive[key] for key in archive.files if key != 'meta'}
             self.meta = json.loads(str(archive['meta']))
-        fan, gain = self.meta['fan'], self.meta['gain']
-        self.state = {k: fill.tensor(k, tuple(s), fan.get(k), gain.get(k, 1.0)) for k, s in self.meta['state']}
+        fan, gain, prefix = self.meta['fan'], self.meta['gain'], self.meta.get('prefix', '')
+        self.state = {k: fill.tensor(prefix + k, tuple(s), fan.get(k), gain.get(k, 1.0)) for k, s in self.meta['state']}
+        self.state |= {k: np.array(values) for k, values in self.meta.get('fixed', {}).items()}
         self.inputs = {name: self._input(name, tuple(shape), kind) for name, shape, kind in self.meta['inputs']}
         self.outputs = tuple(self.meta['outputs'])
         self.cotangents = tuple(self._cotangent(name, tuple(shape)) for name, shape in self.meta['outputs'].items())

@@ -39,7 +39,8 @@ def lively(module, seed=0, inputs=None, steepness=1.0):
 def _draw(owner, name, tensor, noise, steepness):
     if not tensor.is_floating_point():
         return torch.full_like(tensor, 5)
-    if name.endswith('running_var') or (isinstance(owner, _BatchNorm) and name.endswith('weight')):
+    norm = isinstance(owner, (_BatchNorm, nn.GroupNorm)) or hasattr(owner, 'running_var')
+    if name.endswith(('running_var', '.scale')) or (norm and name.endswith('weight')):
         return 1 + 0.3 * noise.tanh()
     if tensor.ndim < 2 or name.endswith('bias'):
         return 0.2 * noise

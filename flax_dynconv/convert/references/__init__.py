@@ -1,6 +1,10 @@
 """Every PyTorch module the bridge knows, by its id."""
 
 from flax_dynconv.convert.reference import Reference
+from flax_dynconv.convert.references.condinst import FCOS_HEAD, MASK_BRANCH
+from flax_dynconv.convert.references.condinst_mask_head import DYNAMIC_MASK_HEAD, WITH_COORDS
+from flax_dynconv.convert.references.condinst_network import CONDINST
+from flax_dynconv.convert.references.detectron2 import d2_resnet
 from flax_dynconv.convert.references.dfn import HIGHWAY, MOVING_MNIST, STEERABLE_FILTER, STEREO
 from flax_dynconv.convert.references.dmnet import DCM, DM_HEAD, ENCODER_DECODER
 from flax_dynconv.convert.references.dynconv import dynamic_conv
@@ -81,6 +85,16 @@ SALIENCY: dict[str, Reference] = {
     'hdfnet.HDFNet_VGG19': hdfnet_vgg(19),
     'hdfnet.HDFNet_Res50': hdfnet_resnet(50),
 }
+# DynamicMaskHead is `mask_heads_forward`, the other is `mask_heads_forward_with_coords`.
+INSTANCES: dict[str, Reference] = {
+    'condinst.DynamicMaskHead': DYNAMIC_MASK_HEAD,
+    'condinst.DynamicMaskHeadWithCoords': WITH_COORDS,
+    'condinst.MaskBranch': MASK_BRANCH,
+    'condinst.FCOSHead': FCOS_HEAD,
+    'condinst.CondInst': CONDINST,
+    'detectron2.R-50': d2_resnet(50),
+    'detectron2.R-101': d2_resnet(101),
+}
 # Networks that are in no list of models for images.
 FILTER_NETWORKS: dict[str, Reference] = {
     'dfn.SteerableFilter': STEERABLE_FILTER,
@@ -88,4 +102,11 @@ FILTER_NETWORKS: dict[str, Reference] = {
     'dfn.Highway': HIGHWAY,
     'dfn.Stereo': STEREO,
 }
-REFERENCES: dict[str, Reference] = {**LAYERS, **NETWORKS, **FILTER_NETWORKS, **SEGMENTATION, **SALIENCY}
+REFERENCES: dict[str, Reference] = {
+    **LAYERS,
+    **NETWORKS,
+    **FILTER_NETWORKS,
+    **SEGMENTATION,
+    **SALIENCY,
+    **INSTANCES,
+}
