@@ -7,7 +7,7 @@ import numpy as np
 
 from flax_dynconv.models import InstanceMaps, instance_masks
 from flax_dynconv.models.condinst.detections import Detections, detect
-from flax_dynconv.training.augmentation.instances import InstanceEvaluation, InstanceTraining
+from flax_dynconv.training.augmentation.instance_composition import instance_transforms
 from flax_dynconv.training.data import passes, pipeline
 from flax_dynconv.training.data.instance_arrays import blank_arrays
 from flax_dynconv.training.data.instance_readers import InstanceEvaluationReader, InstanceTrainingReader
@@ -56,7 +56,7 @@ class InstanceSegmentation:
             'precision': network.precision,
         }
         self._truth = None  # made when it is first asked for
-        self.training_transform, self.evaluation_transform = _transforms(settings, facts)
+        self.training_transform, self.evaluation_transform = instance_transforms(settings, facts)
 
     def init(self, model, key):
         """Fresh variables."""
@@ -231,20 +231,3 @@ class InstanceSegmentation:
         kinds = (('box', 'bbox'), ('mask', 'segm'))
         figures = {name: average_precision(self._truth, results, kind, images) for name, kind in kinds}
         return {f'{name}_{figure}': value for name, each in figures.items() for figure, value in each.items()}
-
-
-def _transforms(settings, facts):
-    chosen = settings.instances
-    shared = {
-        'canvas': facts.canvas,
-        'longest': chosen.longer_side,
-        'interpolation': facts.interpolation,
-        'fill': tuple(round(255 * mean) for mean in facts.mean),
-        'max_instances': chosen.max_instances,
-    }
-    augmentation, resize = settings.augmentation, settings.images.resize
-    sides = chosen.shorter_sides or (() if resize is None else (resize,))
-    training = InstanceTraining(
-        shorter_sides=sides, flip=augmentation.flip, color_jitter=augmentation.color_jitter, **shared
-    )
-    return training, InstanceEvaluation(shorter=resize, **shared)

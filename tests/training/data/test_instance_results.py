@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
+from flax_dynconv.training.augmentation.instances import InstanceEvaluation
 from flax_dynconv.training.data.instance_results import original_boxes, original_masks, results_of_image
+from flax_dynconv.training.data.instance_shapes import InstanceShapes
 
 # Logits, size of the image on the canvas, and of the original: smaller, larger, the same, and odd.
 CASES = {
@@ -121,3 +123,28 @@ def test_an_image_without_detections_has_no_results():
 def test_a_size_beyond_the_canvas_is_refused():
     with pytest.raises(ValueError, match=r'size must be within the canvas, from 1 to 32, got 33'):
         next(original_masks(np.ones((1, 8, 8)), (33, 32), (10, 10)))
+
+
+def test_what_is_seen_on_the_canvas_is_found_in_the_original():
+    """On a canvas four times as large each element of a mask is one pixel of the original: nothing may be lost."""
+    source = InstanceShapes(64, 0, 6)
+    transform = InstanceEvaluation((288, 256), 256, 999, interpolation='bilinear', fill=(0, 0, 0), max_instances=8)
+    results = []
+    for index in range(source.size('test')):
+        image, instances, _ = source.example('test', index, None)
+        arrays = transform(image, instances)
+        results += results_of_image(
+            arrays['boxes'],
+            np.ones(8),
+            arrays['classes'],
+            arrays['valid'],
+            20.0 * arrays['masks'] - 10,
+            size=tuple(arrays['size'].tolist()),
+            original=source.image_size('test', index),
+            image_id=source.image_id('test', index),
+            category_ids=source.category_ids,
+        )
+    truth = source.truth('test')['annotations']
+    assert len(results) == len(truth) > 15
+    for found, expected in zip(results, truth, strict=True):
+        assert found == {name: expected.get(name, 1.0) for name in found}
