@@ -1,6 +1,8 @@
 """CondInst and its backbones against live PyTorch mirrors with AdelaiDet's keys, in float64; files, buffers."""
 
+import ast
 import dataclasses
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -15,6 +17,7 @@ from flax_dynconv.convert import (
     to_torch,
     verify,
 )
+from flax_dynconv.convert.arguments import plain
 from flax_dynconv.convert.engine import expected_leaves
 from flax_dynconv.convert.references import condinst_network, detectron2
 from flax_dynconv.models import INSTANCE_NETWORKS
@@ -341,6 +344,23 @@ def test_the_network_by_name_is_that_of_the_reference(depth):
     # Here the stem's channels are said.
     assert built.backbone.stem_features == named.backbone.features
     assert built.clone(backbone=built.backbone.clone(stem_features=None)) == named
+
+
+def documented(reference):
+    """{argument: default} of a table in the documentation."""
+    page = (Path(__file__).parents[2] / 'docs' / 'convert.md').read_text()
+    section = page.split(f'## {reference}\n')[1].split('\n## ')[0]
+    rows = [line.split(' | ') for line in section.splitlines() if line.startswith('| `')]
+    named = {'true': True, 'false': False, 'null': None}
+    return {row[0].strip('| `'): named[row[1]] if row[1] in named else plain(ast.literal_eval(row[1])) for row in rows}
+
+
+@pytest.mark.parametrize(
+    'reference',
+    [NETWORK, 'condinst.DynamicMaskHead', 'condinst.MaskBranch', 'condinst.FCOSHead', 'detectron2.R-50'],
+)
+def test_documented_arguments(reference):
+    assert documented(reference) == get_reference(reference).signature.defaults
 
 
 @pytest.mark.parametrize(
