@@ -7,14 +7,14 @@ import jax.numpy as jnp
 
 from flax_dynconv.layers import aligned_bilinear
 from flax_dynconv.ops import Autotune, instance_head, split_parameters
-from flax_dynconv.ops._checks import check_ints, check_rank
+from flax_dynconv.ops._checks import check_ints, check_rank, check_shape
 
 
 def instance_masks(
     mask_features: jax.Array,
     parameters: jax.Array,
-    locations: jax.Array,
-    scales: jax.Array,
+    locations: jax.Array | None,
+    scales: jax.Array | None,
     *,
     channels: Sequence[int] = (10, 8, 8, 1),
     stride: int = 8,
@@ -31,7 +31,8 @@ def instance_masks(
     Args:
       mask_features: (B, h, w, Cm), floating.
       parameters: (B, N, G), floating; the networks, in the layout of `ops.split_parameters`.
-      locations: (B, N, 2), x before y, in pixels: where the network was made. Unused without relative coordinates.
+      locations: (B, N, 2), x before y, in pixels: where the network was made. Unused without relative coordinates, as
+        scales: None will do.
       scales: (B, N), positive, in pixels; of instances that only fill up N too.
       channels: of the layers of a network, see `ops.split_parameters`; (Cm + 2, .., 1), or (Cm, .., 1) without
         relative coordinates.
@@ -56,10 +57,17 @@ def instance_masks(
     """
     check_rank('parameters', parameters, (3,), '(B, N, G)')
     check_ints(upsample=upsample)
+    where = (None, None)
+    if relative_coordinates:
+        where = (locations, scales)
+        for name, array in (('locations', locations), ('scales', scales)):
+            if array is None:
+                raise ValueError(f'{name}: expected an array where there are relative coordinates, got None')
+        check_shape('locations', locations, (*parameters.shape[:2], 2), '(B, N, 2)')
+        check_shape('scales', scales, parameters.shape[:2], '(B, N)')
 
-    def masks(parameters, locations, scales):
+    def masks(parameters, where):
         weights, biases = split_parameters(parameters, channels)
-        where = (locations, scales) if relative_coordinates else (None, None)
         logits = instance_head(
             mask_features,
             weights,
@@ -73,11 +81,11 @@ def instance_masks(
         return aligned_bilinear(logits, upsample, axes=(2, 3))
 
     if chunk is None:
-        return masks(parameters, locations, scales)
+        return masks(parameters, where)
     check_ints(chunk=chunk)
     instances = parameters.shape[1]
     if instances <= chunk:
-        return masks(parameters, locations, scales)
+        return masks(parameters, where)
 
     def pieces(array):
         """(B, N, ..) to (pieces, B, chunk, ..): the last piece is filled up with copies of the last instance."""
@@ -88,6 +96,6 @@ def instance_masks(
             array = jnp.concatenate([array, last], axis=1)
         return jnp.moveaxis(array.reshape(array.shape[0], -1, chunk, *array.shape[2:]), 1, 0)
 
-    logits = jax.lax.map(lambda piece: masks(*piece), jax.tree.map(pieces, (parameters, locations, scales)))
+    logits = jax.lax.map(lambda piece: masks(*piece), jax.tree.map(pieces, (parameters, where)))
     logits = jnp.moveaxis(logits, 0, 1)
     return logits.reshape(logits.shape[0], -1, *logits.shape[3:])[:, :instances]
