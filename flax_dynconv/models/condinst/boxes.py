@@ -38,10 +38,9 @@ def box_iou(a: jax.Array, b: jax.Array) -> jax.Array:
 
     Boxes are x0, y0, x1, y1; two boxes without an area have 0. All pairs are `box_iou(a[:, None], b[None])`.
 
-    >>> a, b = jnp.array([[0.0, 0, 2, 4], [5, 5, 6, 6]]), jnp.array([[0.0, 2, 2, 6], [0, 0, 2, 2]])
-    >>> box_iou(a[:, None], b[None]).round(2)
-    Array([[0.33, 0.5 ],
-           [0.  , 0.  ]], dtype=float32)
+    >>> a, b = jnp.array([[0.0, 0, 2, 4], [5, 5, 6, 6]]), jnp.array([[0.0, 3, 2, 4], [0, 0, 2, 2]])
+    >>> box_iou(a[:, None], b[None]).tolist()
+    [[0.25, 0.5], [0.0, 0.0]]
     """
     a, b = jnp.broadcast_arrays(a, b)
     low, high = jnp.maximum(a[..., :2], b[..., :2]), jnp.minimum(a[..., 2:], b[..., 2:])

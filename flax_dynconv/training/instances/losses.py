@@ -78,7 +78,7 @@ def instance_losses(
     >>> batch |= {'centers': jnp.full((1, 1, 2), 7.5), 'masks': jnp.zeros((1, 1, 8, 8)).at[..., :4, :4].set(1)}
     >>> losses = instance_losses(maps, batch, strides=(8,), sizes_of_interest=(64,), channels=(10, 8, 8, 1))
     >>> {name: round(float(loss), 3) for name, loss in losses.items()}
-    {'classification': 1.473, 'box': 1.8, 'centerness': 0.693, 'mask': 0.5}
+    {'classification': 1.473, 'box': 0.8, 'centerness': 0.693, 'mask': 0.5}
 
     Source: Tian et al., "CondInst" (ECCV 2020) and "BoxInst" (CVPR 2021), as in AdelaiDet, whose divisors are means
     over processes.

@@ -19,8 +19,8 @@ def mask_loss(logits, masks, used):
     logits (B, K, H, W), masks (B, K, H, W) 0 or 1, used (B, K) bool. The mean is over the whole batch: an image has the
     weight of its locations.
 
-    >>> mask_loss(jnp.zeros((1, 2, 1, 1)), jnp.ones((1, 2, 1, 1)), jnp.array([[True, False]])).round(4)
-    Array(0.2, dtype=float32)
+    >>> round(float(mask_loss(jnp.zeros((1, 2, 1, 1)), jnp.ones((1, 2, 1, 1)), jnp.array([[True, False]]))), 4)
+    0.2
 
     Source: Tian et al., "CondInst" (ECCV 2020), eq. 5, as in AdelaiDet's `DynamicMaskHead`.
     """
