@@ -236,6 +236,16 @@ def test_network_and_gradient_of_its_input(short):
     assert maps.semantic.shape == found[-1].shape and maps.mask_features.shape == found[-2].shape
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize('depth', [50, 101])
+def test_published_depths(tmp_path, depth):
+    module = with_sizes(lively(MIRRORS[NETWORK](depth=depth)))
+    settings = {'reference': NETWORK, 'arguments': {'depth': depth}, 'inputs': images((64, 160), 1)}
+    save_reference_case(tmp_path / 'case.npz', module, **settings)
+    report = verify(tmp_path / 'case.npz', dtype='float64', tolerance=1e-9)
+    assert report.ok and len(report.outputs) == 21, str(report)
+
+
 def test_training_mode_and_activations(short, tmp_path):
     """The norms of the backbone are frozen, those of the mask branch are not; every module has a counterpart."""
     module = mirror(**NARROW)
