@@ -26,7 +26,7 @@ def add_parser(subparsers):
     parser.add_argument(
         '--depth-from',
         choices=('own', 'other', 'flat'),
-        help='a run of saliency: depth that test images come with; what the figures lose without their own is its worth',
+        help='a run of saliency: depth that test images come with; what figures lose without their own is its worth',
     )
     parser.add_argument('--json', action='store_true', help='print JSON')
 

@@ -1,4 +1,4 @@
-"""`flax-dynconv predict`: classes of single images with their probabilities, the class of every pixel, or objects."""
+"""`flax-dynconv predict`: classes of single images, the class of every pixel, objects, or what is salient."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from flax_dynconv.training.settings import Settings
 from flax_dynconv.training.tasks import create_task
 
 # Of runs.
-TASKS = ('classify', 'segment', 'instances')
+TASKS = ('classify', 'segment', 'instances', 'saliency')
 
 
 class Subject(NamedTuple):
@@ -33,14 +33,18 @@ def add_parser(subparsers):
         help='classes of images with their probabilities, the class of every pixel, or objects and their masks',
         description='Print the most probable classes of each image; with a run of segmentation, write the class of '
         'every pixel as PNG files and print the share of each class; with one of instances, write the objects as '
-        "COCO's results and PNG files. Exit status: 0, or 2 for an image, a run or weights that cannot be read.",
+        "COCO's results and PNG files; with one of saliency and --depth, write how salient every pixel is as PNG "
+        'files. Exit status: 0, or 2 for an image, a run or weights that cannot be read.',
     )
     parser.add_argument('images', nargs='+', metavar='IMAGE', help='image files, or folders with image files')
     parser.add_argument('--run', dest='run_dir', type=Path, metavar='RUN', help='folder that `train` wrote')
     parser.add_argument('--network', choices=('dynamic', 'static'), help='which of the run (default: the dynamic one)')
     options.add_options(parser)
     parser.add_argument(
-        '--output', type=Path, metavar='DIR', help='segmentation, instances: folder for what is written'
+        '--output', type=Path, metavar='DIR', help='segmentation, instances, saliency: folder for what is written'
+    )
+    parser.add_argument(
+        '--depth', type=Path, metavar='PATH', help='saliency: depth of the image, or a folder with that of each'
     )
     parser.add_argument(
         '--top', type=options.positive, default=5, metavar='N', help='classes that are shown (default: 5)'
@@ -70,7 +74,7 @@ def run(args):
         subject = of_weights(args.weights, settings)
     count = subject.task.num_outputs
     names = read_classes(args.classes, count) if args.classes else subject.classes or numbered(count)
-    task = _task_of(subject, args.output)
+    task = _task_of(subject, args.output, args.depth)
     if task == 'segment':
         from flax_dynconv.commands import predict_masks
 
@@ -83,6 +87,12 @@ def run(args):
         ids = tuple(subject.task.category_ids)
         written = predict_instances.write_instances(subject, paths, args.output, names, ids, args.top)
         print(options.to_json(written) if args.json else '\n'.join(map(predict_instances.lines, written)))
+        return 0
+    if task == 'saliency':
+        from flax_dynconv.commands import predict_saliency
+
+        written = list(predict_saliency.write_maps(subject, paths, args.depth, args.output))
+        print(options.to_json(written) if args.json else '\n'.join(map(predict_saliency.line, written)))
         return 0
     images = read_images(paths, transform_of(subject.task))
     shares = probabilities(subject.model, subject.variables, subject.task.inputs, images, args.batch_size)
@@ -109,7 +119,8 @@ def of_run(folder, role=None, which='newest', changes=None):
         raise ValueError(f'network must be one of {list(run.networks)}, those of the run in {folder}, got {role!r}')
     settings = run.settings.updated(**(changes or {}))
     small = runs.on_these_devices(settings)
-    task = task_without_data(small, run.classes, run.category_ids) if run.classes else create_task(settings)
+    without_data = run.classes or settings.task == 'saliency'
+    task = task_without_data(small, run.classes, run.category_ids) if without_data else create_task(settings)
     plan, state, _ = runs.restore(run, role, task, settings, which)
     return Subject(plan.model, state.evaluated, task, run.classes or tuple(getattr(task, 'classes', ())))
 
@@ -139,11 +150,13 @@ def _lines(prediction):
     return '\n'.join([prediction['image'], *lines])
 
 
-def _task_of(subject, output):
-    """The task of the network; ValueError where that and --output do not go together."""
+def _task_of(subject, output, depth):
+    """The task of the network; ValueError where that and --output or --depth do not go together."""
     task = subject.task.settings.task if hasattr(subject.task, 'settings') else 'classify'
     if task != 'classify' and output is None:
         raise ValueError(f'--output DIR is needed with a run of {task}: where shall the PNG files go?')
     if task == 'classify' and output is not None:
         raise ValueError('--output is for a run of segmentation, got it with a network of whole images')
+    if (task == 'saliency') != (depth is not None):
+        raise ValueError(f'--depth PATH is needed with a run of saliency and with no other, got {depth} with {task}')
     return task

@@ -4,9 +4,10 @@ import numpy as np
 
 from flax_dynconv.training.augmentation.evaluation import central_crop
 from flax_dynconv.training.image_classification import ImageClassification
-from flax_dynconv.training.kinds import instances
+from flax_dynconv.training.kinds import instances, saliency
 from flax_dynconv.training.kinds.classify import input_facts
 from flax_dynconv.training.kinds.segment import pixel_facts
+from flax_dynconv.training.salient_objects import SalientObjects
 from flax_dynconv.training.segmentation import SemanticSegmentation
 from flax_dynconv.training.tasks import create_task
 
@@ -14,7 +15,7 @@ from flax_dynconv.training.tasks import create_task
 class NoImages:
     """A `data.source.Source` that knows its classes and has no image to give."""
 
-    splits = ('train', 'test')
+    splits, name = ('train', 'test'), 'no images'
 
     def __init__(self, classes, size, category_ids=()):
         self.classes, self._size, self.category_ids = classes, size, category_ids
@@ -37,6 +38,8 @@ def task_without_data(settings, classes, category_ids=()):
     images = NoImages(classes, settings.images.batch_size, category_ids)
     if settings.task == 'instances':
         return instances.task_on(images, settings)
+    if settings.task == 'saliency':
+        return SalientObjects(images, settings, saliency.scene_facts(settings))
     if settings.task == 'segment':
         return SemanticSegmentation(images, settings, pixel_facts(settings))
     if settings.images.data == 'digits':

@@ -1,4 +1,4 @@
-"""The task of salient objects: batches, loss and figures, a whole tiny run, its picture, and a step on eight devices."""
+"""The task of salient objects: batches, loss, figures, a whole tiny run, its picture, and a step on eight devices."""
 
 import dataclasses
 import functools
@@ -9,14 +9,14 @@ import jax.numpy as jnp
 import matplotlib.image
 import numpy as np
 import pytest
+from PIL import Image
 
 from flax_dynconv import cli
-from flax_dynconv.commands import evaluate
+from flax_dynconv.commands import evaluate, predict
 from flax_dynconv.models import HDFNet
 from flax_dynconv.training import experiment, run_folder, saliency_picture
-from flax_dynconv.training.recipes import RECIPES
 from flax_dynconv.training.saliency.loss import saliency_loss
-from flax_dynconv.training.saliency.predictions import judged
+from flax_dynconv.training.saliency.predictions import judged, quantised, resized
 from flax_dynconv.training.saliency.scores import SaliencyScores
 from flax_dynconv.training.salient_objects import Judged
 from flax_dynconv.training.settings import Settings
@@ -127,7 +127,7 @@ def test_figures_are_those_of_images_at_their_own_sizes(folder):
     of, made, outputs = task(data=str(folder)), batch(data=str(folder)), logits()
     sums = jax.tree.map(np.asarray, of.metrics(outputs, made))
     assert set(sums) == {'loss', 'count'}
-    loss = pytest.approx(np.mean(saliency_loss(outputs, made['target'], from_logits=True)[:3]), rel=1e-6)
+    loss = pytest.approx(float(np.mean(saliency_loss(outputs, made['target'], from_logits=True)[:3])), rel=1e-6)
     assert of.summary(sums) == {'loss': loss}
     scores = SaliencyScores()
     for number in range(3):
@@ -199,10 +199,43 @@ def test_a_run_goes_on_where_it_was(run, compiled_once, tmp_path):
         assert one['test'] == other['test'] and one['train'] == other['train']
 
 
-def test_predict_refuses_such_a_run(run, capsys, tmp_path):
-    (tmp_path / 'a.png').write_bytes(files()['train/RGB/im0.png'])
-    assert cli.main(['predict', str(tmp_path / 'a.png'), '--run', str(run)]) == 2
-    assert 'is of saliency' in capsys.readouterr().err
+@pytest.mark.parametrize('where', ['file', 'folder'])
+def test_predict_writes_maps_of_the_size_of_their_images(where, run, folder, capsys, tmp_path):
+    images = [folder / 'test' / 'RGB' / f'im{number}.png' for number in range(2 if where == 'folder' else 1)]
+    depth = folder / 'test' / 'depth' / ('im0.png' if where == 'file' else '')
+    flags = ['--run', str(run), '--depth', str(depth), '--output', str(tmp_path), '--json']
+    assert cli.main(['predict', *map(str, images), *flags]) == 0
+    subject = predict.of_run(run)
+    for number, written in enumerate(json.loads(capsys.readouterr().out)):
+        pixels, behind, mask = arrays('test', number)
+        behind = Image.fromarray((behind / (65535 if number == 0 else 255)).astype(np.float32))
+        made = subject.task.evaluation_transform(Image.fromarray(pixels), behind, mask > 0)
+        outputs = subject.task.predict(subject.model, subject.variables, {name: a[None] for name, a in made.items()})
+        expected = resized(quantised(jax.nn.sigmoid(outputs.logits)[0, ..., 0]), mask.shape)
+        found = np.asarray(Image.open(tmp_path / f'im{number}.png'))
+        assert (found.shape, found.dtype.name) == (mask.shape, 'uint8')
+        assert np.abs(found.astype(int) - expected).max() <= 1
+        assert written['map'] == str(tmp_path / f'im{number}.png')
+        assert written['share'] == pytest.approx((found > 127).mean())
+
+
+def test_mistakes_of_predict_are_named(run, folder, capsys, tmp_path):
+    image, depth = folder / 'test' / 'RGB' / 'im0.png', folder / 'test' / 'depth'
+
+    def said(*flags):
+        assert cli.main(['predict', '--run', str(run), *map(str, flags)]) == 2
+        return ' '.join(capsys.readouterr().err.split())
+
+    out = ('--output', tmp_path / 'maps')
+    assert '--depth PATH is needed with a run of saliency' in said(image, *out)
+    assert '--output DIR is needed with a run of saliency' in said(image, '--depth', depth)
+    other = depth / 'im1.png'
+    assert f'{other} must have the size of its image {image}, 10 x 12' in said(image, *out, '--depth', other)
+    assert 'there is no depth in' in said(image, *out, '--depth', tmp_path)
+    assert '--depth: there is no file or folder nowhere' in said(image, *out, '--depth', 'nowhere')
+    assert 'must be a folder with the depth of all 3 images' in said(image.parent, *out, '--depth', other)
+    assert 'is an image itself and would be' in said(image, '--output', image.parent, '--depth', depth)
+    assert 'images must have different names' in said(image, image, *out, '--depth', depth)
 
 
 def test_the_picture_has_curves_images_and_kernels(run):
@@ -223,7 +256,7 @@ def test_what_the_picture_shows(levels, run):
         image, _, mask, _ = task().source.example('test', index, None)
         np.testing.assert_array_equal(found['image'][index], image)
         np.testing.assert_array_equal(found['target'][index, ..., 0], mask)
-    assert predicted.shape == (6, 16, 16, 1) and 0 <= predicted.min() and predicted.max() <= 1
+    assert predicted.shape == (6, 16, 16, 1) and predicted.min() >= 0 and predicted.max() <= 1
     expected = {f'selfdc_3/branch_{d}': (6, 4, 4, 3, 3, 1) for d in (1, 3)} if levels else {}
     assert {name: k.shape for name, k in kernels.items()} == expected
 
@@ -279,7 +312,7 @@ def test_networks_that_do_not_fit(changes, message):
         (
             {'crop': 'padded', 'mixup': 0.2},
             ValueError,
-            r"the task saliency has no use for, got crop='padded', mixup=0.2",
+            r"saliency has no use for, got crop='padded', mixup=0.2",
         ),
         ({'resize': 20, 'dropout': 0.5}, ValueError, r'has no use for, got dropout=0.5, resize=20'),
         ({'crop_size': (8, 8)}, ValueError, r'has no use for, got crop_size=\(8, 8\)'),

@@ -61,7 +61,7 @@ RECIPES = (
         paper='none: a first run; the network of Pang et al. (ECCV 2020) on a small encoder, on drawn scenes',
         expected='mean F of the 120 test scenes, measured with seed 0: TODO',
         command='flax-dynconv train --task saliency',
-        settings=Settings(task='saliency', epochs=5, twin=False).updated(
+        settings=Settings(task='saliency', epochs=6, twin=False).updated(
             model='hdfnet_resnet8',
             data='scenes',
             image_size=40,

@@ -73,7 +73,7 @@ def test_other_sizes_become_the_square(mode):
     depth = depth if mode == 'F' else Image.fromarray(255 * mask.astype(np.uint8))
     for arrays in (apply(given=(image, depth, mask)), SceneEvaluation(24)(image, depth, mask)):
         assert min(agreement(arrays)) > 0.96
-        assert 0 <= arrays['depth'].min() and arrays['depth'].max() <= 1
+        assert arrays['depth'].min() >= 0 and arrays['depth'].max() <= 1
 
 
 def test_colours_change_and_depth_does_not():
