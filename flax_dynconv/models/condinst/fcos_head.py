@@ -105,6 +105,8 @@ class FCOSHead(nn.Module):
         ]
 
     def _check(self, maps):
+        if not maps:
+            raise ValueError('maps: expected at least one, got none')
         check_ints(num_classes=self.num_classes, num_groups=self.num_groups)
         check_ints(0, num_parameters=self.num_parameters, num_convs=self.num_convs)
         if not 0 < self.prior < 1:
