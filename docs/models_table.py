@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from flax_dynconv import count, create_model, list_models, preprocessing
 from flax_dynconv.convert import PRETRAINED
-from flax_dynconv.models import FRAME_PREDICTORS, SEGMENTERS, SteerableFilter
+from flax_dynconv.models import FRAME_PREDICTORS, SALIENCY_NETWORKS, SEGMENTERS, SteerableFilter
 
 # References that are no networks of `load_pretrained`.
 _REFERENCES = {
@@ -13,6 +13,9 @@ _REFERENCES = {
     'dfn_moving_mnist': 'dfn.MovingMNIST',
     'dfn_highway': 'dfn.Highway',
     'dfn_stereo': 'dfn.Stereo',
+    'hdfnet_vgg16': 'hdfnet.HDFNet_VGG16',
+    'hdfnet_vgg19': 'hdfnet.HDFNet_VGG19',
+    'hdfnet_resnet50': 'hdfnet.HDFNet_Res50',
 }
 # Frames that the published networks are given.
 _GIVEN = {'dfn_moving_mnist': 10, 'dfn_highway': 3, 'dfn_stereo': 1}
@@ -30,6 +33,8 @@ def main():
     print('|---|---|---:|---:|---|')
     for name in SEGMENTERS:
         print(_row(name, '512 x 1024 pixels', create_model(name), _array(1, 512, 1024, 3)))
+    for name, make in SALIENCY_NETWORKS.items():
+        print(_row(name, '320 x 320 pixels, depth', make(), _array(1, 320, 320, 3), _array(1, 320, 320, 1)))
     for name, make in FRAME_PREDICTORS.items():
         given = _GIVEN[name.removesuffix('_baseline')]
         frames = f'{given} frame{"s" * (given > 1)} of 64 x 64'

@@ -58,7 +58,7 @@ def examples(task, run, batch_size, count=IMAGES):
     for batch in batches:
         wanted = np.flatnonzero(batch['mask'])[: count - found]
         logits, kernels = predict(run.variables, batch)
-        kernels = {name: np.asarray(k)[wanted] for name, k in _finest(kernels).items()}
+        kernels = {name: np.asarray(k)[wanted] for name, k in finest(kernels).items()}
         chosen = {name: batch[name][wanted] for name in ('image', 'depth', 'target')}
         parts.append((chosen, np.asarray(jax.nn.sigmoid(logits), np.float32)[wanted], kernels))
         found += len(wanted)
@@ -94,8 +94,8 @@ def _spread(area, count):
     return [tuple(int(i) for i in place) for place in chosen]
 
 
-def _finest(kernels):
-    """Those of the module with the most positions."""
+def finest(kernels):
+    """Those of `kernels` (path -> (n, h, w, 3, 3, C)) with the most positions."""
     most = max((k.shape[1] * k.shape[2] for k in kernels.values()), default=0)
     return {name: k for name, k in kernels.items() if k.shape[1] * k.shape[2] == most}
 

@@ -50,7 +50,9 @@ def rate_of(name):
 
 def test_the_recipes_are_those_of_the_methods():
     own = {'cifar10-200ep', 'cifar10-short', 'digits', 'steerable', 'video'}
-    assert {name for name in RECIPES if RECIPES[name].settings.task != 'segment'} == {*PUBLISHED, *DFN, *own}
+    # The other tasks' have files of their own.
+    tasks = ('classify', 'steerable', 'video')
+    assert {name for name in RECIPES if RECIPES[name].settings.task in tasks} == {*PUBLISHED, *DFN, *own}
 
 
 @pytest.mark.parametrize('name', PUBLISHED)
@@ -150,7 +152,7 @@ def test_the_command_trains_the_recipe(name):
 
 def test_files_open_with_paper_result_and_command():
     methods = [info.name for info in pkgutil.iter_modules(recipes.__path__) if info.name != 'recipe']
-    assert len(methods) == 8
+    assert len(methods) == 10
     for method in methods:
         text = importlib.import_module(f'{recipes.__name__}.{method}').__doc__
         assert all(f'\n{head}: ' in text for head in ('Paper', 'Expected', 'Command')), method

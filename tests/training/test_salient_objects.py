@@ -1,6 +1,5 @@
 """The task of salient objects: batches, loss, figures, a whole tiny run, its picture, and a step on eight devices."""
 
-import dataclasses
 import functools
 import json
 
@@ -12,15 +11,18 @@ import pytest
 from PIL import Image
 
 from flax_dynconv import cli
-from flax_dynconv.commands import evaluate, predict
-from flax_dynconv.models import HDFNet
+from flax_dynconv.commands import predict
+from flax_dynconv.models import MODELS, HDFNet, ResNet, hdfnet
 from flax_dynconv.training import experiment, run_folder, saliency_picture
+from flax_dynconv.training.interruption import Interrupted
+from flax_dynconv.training.recipes import RECIPES
 from flax_dynconv.training.saliency.loss import saliency_loss
 from flax_dynconv.training.saliency.predictions import judged, quantised, resized
 from flax_dynconv.training.saliency.scores import SaliencyScores
 from flax_dynconv.training.salient_objects import Judged
 from flax_dynconv.training.settings import Settings
 from flax_dynconv.training.sharding import collectives
+from flax_dynconv.training.task import Trained
 from flax_dynconv.training.tasks import create_task, networks
 from tests.tolerances import assert_close
 from tests.training import parallel
@@ -29,9 +31,8 @@ from tests.training.data.scene_files import COUNTS, arrays, files
 from tests.training.data.test_passes import joined, same
 
 SETTINGS = Settings(task='saliency', epochs=2, seed=1, twin=False).updated(
-    model='hdfnet_resnet8',
-    width=0.25,
-    arguments='{"channels": 4, "dynamic_levels": 1, "dilations": [1, 3]}',
+    model='hdfnet_tiny',
+    arguments='{"channels": 4, "dilations": [1]}',
     data='scenes',
     image_size=16,
     batch_size=8,
@@ -43,7 +44,16 @@ SETTINGS = Settings(task='saliency', epochs=2, seed=1, twin=False).updated(
     temperature=1.0,
     reader_threads=1,
 )
+# Three maps, of which the coarsest makes filters.
+TINY = functools.partial(ResNet, stage_sizes=(1, 1), features=4, stem='cifar')
 FIGURES = {'loss', 'max_f', 'mean_f', 'adaptive_f', 'weighted_f', 'mae', 's_measure', 'e_measure'}
+
+
+@pytest.fixture(scope='module', autouse=True)
+def tiny():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(MODELS, 'tiny', TINY)
+        yield
 
 
 @functools.cache
@@ -147,10 +157,26 @@ def test_inputs_are_colours_that_are_normalised_and_depth_that_is_not():
     np.testing.assert_array_equal(depth, made['depth'])
 
 
+class Interruption:
+    """Asks to end after some looks."""
+
+    looks = 0
+
+    @property
+    def requested(self):
+        self.looks += 1
+        return 'SIGTERM' if self.looks > 2 else None
+
+
 @pytest.fixture(scope='module')
 def run(compiled_once, tmp_path_factory):
+    """A run that was interrupted within its first epoch and went on."""
     folder = tmp_path_factory.mktemp('run') / 'saliency'
     folder.mkdir()
+    with pytest.raises(Interrupted):
+        experiment.run(SETTINGS, folder, interruption=Interruption())
+    (step,) = [int(path.name) for path in (folder / run_folder.CHECKPOINTS / 'dynamic').iterdir()]
+    assert 0 < step < 4
     experiment.run(SETTINGS, folder)
     return folder
 
@@ -169,43 +195,23 @@ def test_a_run_is_evaluated_to_the_bit(run, capsys):
 def test_a_run_is_evaluated_with_the_depth_of_others(run, capsys):
     assert cli.main(['evaluate', str(run), '--depth-from', 'other', '--json']) == 0
     (figures,) = json.loads(capsys.readouterr().out).values()
+    own = run_folder.read_results(run)['dynamic']['history'][-1]['test']
     assert figures['recorded'] is None
-    expected = evaluate.evaluate_run(run, changes={'depth_from': 'other'})['dynamic']['reloaded']
-    assert figures['reloaded'] == expected
-    assert expected != evaluate.evaluate_run(run)['dynamic']['reloaded']
+    assert set(figures['reloaded']) == FIGURES and figures['reloaded']['loss'] != own['loss']
 
 
-def test_a_run_goes_on_where_it_was(run, compiled_once, tmp_path):
-    """One epoch, then the other in another process's place: the same figures as in one piece."""
-    first = dataclasses.replace(SETTINGS, epochs=2)
-    folder = tmp_path / 'run'
-    folder.mkdir()
-
-    class Enough:
-        """Asks to end after some looks."""
-
-        looks = 0
-
-        @property
-        def requested(self):
-            self.looks += 1
-            return 'SIGTERM' if self.looks > 4 else None
-
-    with pytest.raises(experiment.loop.Interrupted):
-        experiment.run(first, folder, interruption=Enough())
-    results = experiment.run(first, folder)
-    whole = run_folder.read_results(run)['dynamic']
-    for one, other in zip(results['dynamic']['history'], whole['history'], strict=True):
-        assert one['test'] == other['test'] and one['train'] == other['train']
+@pytest.fixture(scope='module')
+def subject(run):
+    """Model, variables and task of the run."""
+    return predict.of_run(run)
 
 
 @pytest.mark.parametrize('where', ['file', 'folder'])
-def test_predict_writes_maps_of_the_size_of_their_images(where, run, folder, capsys, tmp_path):
+def test_predict_writes_maps_of_the_size_of_their_images(where, run, subject, folder, capsys, tmp_path):
     images = [folder / 'test' / 'RGB' / f'im{number}.png' for number in range(2 if where == 'folder' else 1)]
     depth = folder / 'test' / 'depth' / ('im0.png' if where == 'file' else '')
     flags = ['--run', str(run), '--depth', str(depth), '--output', str(tmp_path), '--json']
     assert cli.main(['predict', *map(str, images), *flags]) == 0
-    subject = predict.of_run(run)
     for number, written in enumerate(json.loads(capsys.readouterr().out)):
         pixels, behind, mask = arrays('test', number)
         behind = Image.fromarray((behind / (65535 if number == 0 else 255)).astype(np.float32))
@@ -241,24 +247,24 @@ def test_mistakes_of_predict_are_named(run, folder, capsys, tmp_path):
 def test_the_picture_has_curves_images_and_kernels(run):
     image = matplotlib.image.imread(run / run_folder.PICTURE)
     assert image.shape[0] > 1500 and image.shape[1] > 900
-    assert len(np.unique(image.reshape(-1, image.shape[-1]), axis=0)) > 200
+    assert len(np.unique(image[::5, ::5].reshape(-1, image.shape[-1]), axis=0)) > 50
 
 
-@pytest.mark.parametrize('levels', [0, 1])
-def test_what_the_picture_shows(levels, run):
-    """The first test images with their predictions, and kernels of the finest level that makes some, if one does."""
-    settings = SETTINGS.updated(arguments=json.dumps({'channels': 4, 'dynamic_levels': levels, 'dilations': [1, 3]}))
-    model = experiment.build('hdfnet_resnet8', 1, settings)
-    variables = jax.jit(lambda key: task().init(model, key), compiler_options=parallel.QUICK)(jax.random.key(0))
-    trained = experiment.Trained('hdfnet_resnet8', model, variables, ())
+def test_what_the_picture_shows(subject):
+    """The first test images with their predictions, and kernels."""
+    trained = Trained('hdfnet_tiny', subject.model, subject.variables, ())
     found, predicted, kernels = saliency_picture.examples(task(), trained, batch_size=4)
     for index in range(6):
         image, _, mask, _ = task().source.example('test', index, None)
         np.testing.assert_array_equal(found['image'][index], image)
         np.testing.assert_array_equal(found['target'][index, ..., 0], mask)
     assert predicted.shape == (6, 16, 16, 1) and predicted.min() >= 0 and predicted.max() <= 1
-    expected = {f'selfdc_3/branch_{d}': (6, 4, 4, 3, 3, 1) for d in (1, 3)} if levels else {}
-    assert {name: k.shape for name, k in kernels.items()} == expected
+    assert {name: k.shape for name, k in kernels.items()} == {'selfdc_2/branch_1': (6, 8, 8, 3, 3, 1)}
+
+
+def test_kernels_of_the_finest_level_are_shown():
+    kernels = {'a/1': np.zeros((1, 2, 2, 3, 3, 1)), 'b/1': np.zeros((1, 4, 4, 3, 3, 1))}
+    assert list(saliency_picture.finest(kernels)) == ['b/1'] and saliency_picture.finest({}) == {}
 
 
 def test_positions_are_within_the_object_and_on_the_ground():
@@ -271,7 +277,7 @@ def test_positions_are_within_the_object_and_on_the_ground():
 
 
 def test_a_step_on_eight_devices_is_that_on_one_and_gathers_nothing():
-    model = experiment.build('hdfnet_resnet8', 1, SETTINGS)
+    model = hdfnet('tiny', channels=4, dilations=(1, 3))
     where = {n: parallel.placement(model, 'replicate', devices=n, of=task()) for n in (1, 8)}
     found = collectives(parallel.compiled(model, where[8], task(), size=8)[0])
     assert {c.kind for c in found} == {'all-reduce'}
@@ -284,8 +290,8 @@ def test_a_step_on_eight_devices_is_that_on_one_and_gathers_nothing():
 
 
 def test_networks():
-    assert networks(SETTINGS) == {'dynamic': 'hdfnet_resnet8'}
-    network = experiment.build('hdfnet_odconv_resnet18_4x', 1, SETTINGS.updated(num_kernels=2, remat=True))
+    assert networks(SETTINGS) == {'dynamic': 'hdfnet_tiny'}
+    network = experiment.build('hdfnet_odconv_resnet18_4x', 1, SETTINGS.updated(num_kernels=2, remat=True, width=0.25))
     assert isinstance(network, HDFNet) and network.remat and network.channels == 4
     assert network.encoder.conv.keywords['num_kernels'] == 2 and network.depth_encoder.width == 0.25
 
@@ -293,7 +299,7 @@ def test_networks():
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
-        ({'arguments': '{"filters": 3}'}, r'arguments must fit hdfnet_resnet8, got width=0.25, filters=3: '),
+        ({'arguments': '{"filters": 3}'}, r'arguments must fit hdfnet_tiny, got width=1.0, dtype=None, filters=3: '),
         ({'arguments': '{"probabilities": true}'}, r'arguments must not have probabilities: .* logits'),
         ({'model': 'resnet8'}, r"model of the task saliency must be one of hdfnet_vgg16, .* hdfnet_NAME .*'resnet8'"),
         ({'model': 'hdfnet_resnet9'}, r"of an encoder, a network of create_model, got 'hdfnet_resnet9'"),
@@ -329,3 +335,19 @@ def test_other_tasks_refuse_what_only_this_one_knows():
         create_task(Settings().updated(rotation=10.0, depth_from='flat'))
     with pytest.raises(ValueError, match=r'batch_size must be at most the 32 training images, got 33'):
         task().steps_per_epoch(33)
+
+
+@pytest.mark.slow
+def test_the_quick_run_reaches_its_mark_and_needs_its_depth(tmp_path, capsys):
+    """The commands of the page, in minutes."""
+    assert cli.main(['train', '--task', 'saliency', '--run-dir', str(tmp_path / 'run')]) == 0
+    results = run_folder.read_results(tmp_path / 'run')
+    assert results['settings'] == json.loads(json.dumps(RECIPES['saliency'].settings.flat()))
+    assert results['dynamic']['test_mean_f'] > 0.9 and results['dynamic']['test_adaptive_f'] > 0.9
+    figures = {}
+    for kind in ('own', 'other', 'flat'):
+        capsys.readouterr()
+        assert cli.main(['evaluate', str(tmp_path / 'run'), '--depth-from', kind, '--json']) == 0
+        figures[kind] = json.loads(capsys.readouterr().out)['dynamic']['reloaded']['mean_f']
+    assert figures['own'] == results['dynamic']['test_mean_f']
+    assert figures['other'] < 0.6 and figures['flat'] < 0.75

@@ -59,7 +59,7 @@ RECIPES = (
     Recipe(
         name='saliency',
         paper='none: a first run; the network of Pang et al. (ECCV 2020) on a small encoder, on drawn scenes',
-        expected='mean F of the 120 test scenes, measured with seed 0: TODO',
+        expected='of the 120 test scenes, measured with seed 0: mean F 94.0 %, adaptive F 96.0 %, MAE 0.027',
         command='flax-dynconv train --task saliency',
         settings=Settings(task='saliency', epochs=6, twin=False).updated(
             model='hdfnet_resnet8',
@@ -78,6 +78,8 @@ RECIPES = (
             temperature_epochs=0.0,
         ),
         notes=(
+            'With the depth of another scene (flax-dynconv evaluate RUN --depth-from other) mean F is 44.5 %, with '
+            'flat depth 60.9 %.',
             'Every epoch has new scenes; the test scenes are the same in every run.',
             'A third of the objects shows in depth alone, a third in colour alone; hollows show in both and are none.',
         ),
