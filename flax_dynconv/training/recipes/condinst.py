@@ -1,6 +1,6 @@
 """CondInst: instance segmentation by a small network for each instance; drawn shapes in minutes, or COCO as published.
 
-Papers: Tian, Shen, Chen, "Conditional Convolutions for Instance Segmentation" (ECCV 2020); Tian et al., "BoxInst"
+Paper: Tian, Shen, Chen, "Conditional Convolutions for Instance Segmentation" (ECCV 2020); Tian et al., "BoxInst"
 (CVPR 2021); AdelaiDet's settings.
 Expected: box AP and mask AP of AdelaiDet on COCO val2017: 39.7 and 35.7 (ResNet-50, 1x), 43.3 and 38.6 (101, 3x).
 Command: `flax-dynconv train --task instances`, or `--recipe condinst-coco-r50-1x --data FOLDER`.
