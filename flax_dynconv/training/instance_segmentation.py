@@ -124,17 +124,20 @@ class InstanceSegmentation:
 
     def loss(self, outputs, batch):
         """The sum of all losses, in float32 or wider."""
-        return sum(self._losses(outputs, batch).values())
+        return self.loss_and_metrics(outputs, batch)[0]
+
+    def loss_and_metrics(self, outputs, batch):
+        """`loss` and `metrics` of the network's maps."""
+        losses, count = self._losses(outputs, batch), jnp.sum(batch['mask'])
+        loss = sum(losses.values())
+        sums = {'loss': loss * count, 'count': count}
+        return loss, sums | {f'{name}_loss': each * count for name, each in losses.items()}
 
     def metrics(self, outputs, batch):
         """Each of the losses, times the number of images, and that number; of `Predicted` the detections too."""
-        predicted = isinstance(outputs, Predicted)
-        count = jnp.sum(batch['mask'])
-        losses = self._losses(outputs.maps if predicted else outputs, batch)
-        sums = {'loss': sum(losses.values()) * count, 'count': count}
-        sums |= {f'{name}_loss': loss * count for name, loss in losses.items()}
-        if not predicted:
-            return sums
+        if not isinstance(outputs, Predicted):
+            return self.loss_and_metrics(outputs, batch)[1]
+        _, sums = self.loss_and_metrics(outputs.maps, batch)
         boxes, scores, classes, valid, *_ = outputs.detections
         found = {'boxes': boxes, 'scores': scores, 'classes': classes, 'valid': valid, 'masks': outputs.masks}
         return sums | {'found': found, 'size': batch['size'], 'index': batch['index'], 'real': batch['mask']}

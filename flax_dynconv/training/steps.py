@@ -58,10 +58,10 @@ def train_step(
                 mutable=['batch_stats', 'intermediates'],
                 rngs={'dropout': key},
             )
-            loss = task.loss(outputs, batch)
+            loss, metrics = _loss_and_metrics(task, outputs, batch)
             entropy = attention_entropy(updates.get('intermediates', {}))
             figures = {'loss': loss} | ({} if entropy is None else {'attention_entropy': entropy})
-            return loss, (updates.get('batch_stats', {}), task.metrics(outputs, batch), figures)
+            return loss, (updates.get('batch_stats', {}), metrics, figures)
 
         (_, aux), grads = jax.value_and_grad(objective, has_aux=True)(params)
         return (grads, *aux)
@@ -175,6 +175,12 @@ def jitted(train, test, placement, state):
         return test(lax.with_sharding_constraint(variables, placement.whole), batch)
 
     return train, jax.jit(gathered, in_shardings=(variables, placement.split), out_shardings=placement.whole)
+
+
+def _loss_and_metrics(task, outputs, batch):
+    if hasattr(task, 'loss_and_metrics'):
+        return task.loss_and_metrics(outputs, batch)
+    return task.loss(outputs, batch), task.metrics(outputs, batch)
 
 
 def _parts(array, count, placement):

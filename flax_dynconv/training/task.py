@@ -32,7 +32,8 @@ class Task(Protocol):
     measured is no sum that a device can make (average precision, the S-measure), a task has a method
     `measured(values)`: in an evaluation it is given what `metrics` gave, of a whole batch, as numpy arrays, on every
     host, and returns a dict of arrays, which are added up over batches, and of lists, which are joined; `summary` is
-    given these.
+    given these. Where the metrics of training are the loss and its parts, a task may have a method
+    `loss_and_metrics(outputs, batch)`, which gives the pair of both, so that nothing is traced twice.
     """
 
     name: str

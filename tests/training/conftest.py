@@ -21,3 +21,11 @@ def compiled_once(tmp_path_factory):
         jax.config.update(name, value)
     jax.config.update('jax_compilation_cache_dir', None)
     compilation_cache.reset_cache()
+
+
+@pytest.fixture(scope='module')
+def compiled_fast(compiled_once):
+    """The same, without the optimisations that take most of the time: nothing here runs for long, or for comparison."""
+    jax.config.update('jax_disable_most_optimizations', True)
+    yield
+    jax.config.update('jax_disable_most_optimizations', False)

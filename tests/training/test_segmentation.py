@@ -140,7 +140,7 @@ def test_an_evaluation_slides_where_the_settings_say():
 
 
 @pytest.fixture(scope='module')
-def run(compiled_once, tmp_path_factory):
+def run(compiled_fast, tmp_path_factory):
     folder = tmp_path_factory.mktemp('run') / 'segment'
     folder.mkdir()
     experiment.run(SETTINGS, folder)

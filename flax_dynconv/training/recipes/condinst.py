@@ -78,13 +78,13 @@ RECIPES = (
     Recipe(
         name='instances',
         paper='none: a first run; the network of Tian, Shen, Chen (ECCV 2020) on a small backbone, on drawn shapes',
-        expected='not measured yet',
+        expected='measured with seed 0: mask AP50 82.5 %, mask AP 50.4 %, box AP 63.0 %, in 6 minutes of one CPU core',
         command='flax-dynconv train --task instances',
-        settings=Settings(task='instances', epochs=12, twin=False).updated(
+        settings=Settings(task='instances', epochs=10, twin=False).updated(
             model='condinst_resnet8',
             data='shapes',
-            image_size=64,
-            batch_size=16,
+            image_size=128,
+            batch_size=8,
             evaluation_batch_size=16,
             train_examples=1600,
             test_examples=160,
