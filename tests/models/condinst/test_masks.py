@@ -62,8 +62,7 @@ def grouped(features, parameters, locations, scales, *, channels, relative_coord
     return torch.stack(results)
 
 
-@pytest.mark.parametrize('chunk', [None, 2])
-@pytest.mark.parametrize('length', LAYOUTS)
+@pytest.mark.parametrize(('length', 'chunk'), [(169, None), (169, 2), (233, None), (153, 2)])
 def test_grouped_convolutions_of_pytorch(length, chunk):
     """Logits and the gradients of all operands, in float64."""
     torch = pytest.importorskip('torch')
@@ -140,7 +139,7 @@ def test_sign_and_order_of_coordinates():
 def test_chunks_are_the_same():
     arrays, layout = make()
     masks = quick(functools.partial(instance_masks, **layout))(*arrays)
-    for chunk in (1, 3, 9):
+    for chunk in (3, 9):
         assert_close(quick(functools.partial(instance_masks, chunk=chunk, **layout))(*arrays), masks)
     none = [array[:, :0] if i else array for i, array in enumerate(arrays)]
     assert instance_masks(*none, chunk=3).shape == (2, 0, 10, 14)
@@ -179,12 +178,11 @@ def test_half_types():
     assert_close(masks, quick(functools.partial(instance_masks, **layout))(*rounded, *arrays[2:]))
 
 
-@pytest.mark.parametrize('chunk', [None, 2])
-def test_nothing_is_gathered_where_the_batch_is_sharded(chunk):
+def test_nothing_is_gathered_where_the_batch_is_sharded():
     arrays, layout = make(batch=8)
 
     def loss(*arrays):
-        return (instance_masks(*arrays, chunk=chunk, **layout) ** 2).sum(axis=(1, 2, 3))
+        return (instance_masks(*arrays, chunk=2, **layout) ** 2).sum(axis=(1, 2, 3))
 
     def gradients(*arrays):
         losses, pull = jax.vjp(loss, *arrays)
@@ -221,9 +219,8 @@ def test_mistakes_are_named():
 
 def test_without_coordinates_there_are_no_locations():
     arrays, layout = make(153)
-    for chunk in (None, 2):
-        masks = functools.partial(instance_masks, chunk=chunk, **layout)
-        np.testing.assert_array_equal(quick(masks)(*arrays[:2], None, None), quick(masks)(*arrays))
+    masks = functools.partial(instance_masks, chunk=2, **layout)
+    np.testing.assert_array_equal(quick(masks)(*arrays[:2], None, None), quick(masks)(*arrays))
 
 
 def test_the_lengths_are_the_published_ones():
