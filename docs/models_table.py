@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from flax_dynconv import count, create_model, list_models, preprocessing
 from flax_dynconv.convert import PRETRAINED
-from flax_dynconv.models import FRAME_PREDICTORS, SALIENCY_NETWORKS, SEGMENTERS, SteerableFilter
+from flax_dynconv.models import FRAME_PREDICTORS, INSTANCE_NETWORKS, SALIENCY_NETWORKS, SEGMENTERS, SteerableFilter
 
 # References that are no networks of `load_pretrained`.
 _REFERENCES = {
@@ -16,6 +16,8 @@ _REFERENCES = {
     'hdfnet_vgg16': 'hdfnet.HDFNet_VGG16',
     'hdfnet_vgg19': 'hdfnet.HDFNet_VGG19',
     'hdfnet_resnet50': 'hdfnet.HDFNet_Res50',
+    'condinst_resnet50': 'condinst.CondInst',
+    'condinst_resnet101': 'condinst.CondInst',
 }
 # Frames that the published networks are given.
 _GIVEN = {'dfn_moving_mnist': 10, 'dfn_highway': 3, 'dfn_stereo': 1}
@@ -35,6 +37,9 @@ def main():
         print(_row(name, '512 x 1024 pixels', create_model(name), _array(1, 512, 1024, 3)))
     for name, make in SALIENCY_NETWORKS.items():
         print(_row(name, '320 x 320 pixels, depth', make(), _array(1, 320, 320, 3), _array(1, 320, 320, 1)))
+    for name, make in INSTANCE_NETWORKS.items():
+        height, width = (800, 1344) if name in _REFERENCES else (128, 128)
+        print(_row(name, f'{height} x {width} pixels', make(), _array(1, height, width, 3)))
     for name, make in FRAME_PREDICTORS.items():
         given = _GIVEN[name.removesuffix('_baseline')]
         frames = f'{given} frame{"s" * (given > 1)} of 64 x 64'
