@@ -12,6 +12,7 @@ from PIL import Image
 
 from flax_dynconv import cli
 from flax_dynconv.commands import predict
+from flax_dynconv.commands.predict_saliency import write_maps
 from flax_dynconv.models import MODELS, HDFNet, ResNet, hdfnet
 from flax_dynconv.training import experiment, run_folder, saliency_picture
 from flax_dynconv.training.interruption import Interrupted
@@ -44,8 +45,8 @@ SETTINGS = Settings(task='saliency', epochs=2, seed=1, twin=False).updated(
     temperature=1.0,
     reader_threads=1,
 )
-# Three maps, of which the coarsest makes filters.
-TINY = functools.partial(ResNet, stage_sizes=(1, 1), features=4, stem='cifar')
+# Two maps, of which the coarser one makes filters: the smallest that does.
+TINY = functools.partial(ResNet, stage_sizes=(1,), features=4, stem='imagenet')
 FIGURES = {'loss', 'max_f', 'mean_f', 'adaptive_f', 'weighted_f', 'mae', 's_measure', 'e_measure'}
 
 
@@ -169,7 +170,7 @@ class Interruption:
 
 
 @pytest.fixture(scope='module')
-def run(compiled_once, tmp_path_factory):
+def run(compiled_fast, tmp_path_factory):
     """A run that was interrupted within its first epoch and went on."""
     folder = tmp_path_factory.mktemp('run') / 'saliency'
     folder.mkdir()
@@ -212,12 +213,13 @@ def test_predict_writes_maps_of_the_size_of_their_images(where, run, subject, fo
     depth = folder / 'test' / 'depth' / ('im0.png' if where == 'file' else '')
     flags = ['--run', str(run), '--depth', str(depth), '--output', str(tmp_path), '--json']
     assert cli.main(['predict', *map(str, images), *flags]) == 0
+    predicted = jax.jit(lambda v, batch: subject.task.predict(subject.model, v, batch).logits)
     for number, written in enumerate(json.loads(capsys.readouterr().out)):
         pixels, behind, mask = arrays('test', number)
         behind = Image.fromarray((behind / (65535 if number == 0 else 255)).astype(np.float32))
         made = subject.task.evaluation_transform(Image.fromarray(pixels), behind, mask > 0)
-        outputs = subject.task.predict(subject.model, subject.variables, {name: a[None] for name, a in made.items()})
-        expected = resized(quantised(jax.nn.sigmoid(outputs.logits)[0, ..., 0]), mask.shape)
+        logits = predicted(subject.variables, {name: a[None] for name, a in made.items()})
+        expected = resized(quantised(jax.nn.sigmoid(logits)[0, ..., 0]), mask.shape)
         found = np.asarray(Image.open(tmp_path / f'im{number}.png'))
         assert (found.shape, found.dtype.name) == (mask.shape, 'uint8')
         assert np.abs(found.astype(int) - expected).max() <= 1
@@ -225,23 +227,27 @@ def test_predict_writes_maps_of_the_size_of_their_images(where, run, subject, fo
         assert written['share'] == pytest.approx((found > 127).mean())
 
 
-def test_mistakes_of_predict_are_named(run, folder, capsys, tmp_path):
+@pytest.mark.parametrize('missing', ['--depth PATH', '--output DIR'])
+def test_predict_needs_depth_and_a_folder(missing, run, folder, capsys, tmp_path):
     image, depth = folder / 'test' / 'RGB' / 'im0.png', folder / 'test' / 'depth'
+    flags = ['--output', str(tmp_path)] if 'depth' in missing else ['--depth', str(depth)]
+    assert cli.main(['predict', '--run', str(run), str(image), *flags]) == 2
+    assert f'{missing} is needed with a run of saliency' in capsys.readouterr().err
 
-    def said(*flags):
-        assert cli.main(['predict', '--run', str(run), *map(str, flags)]) == 2
-        return ' '.join(capsys.readouterr().err.split())
 
-    out = ('--output', tmp_path / 'maps')
-    assert '--depth PATH is needed with a run of saliency' in said(image, *out)
-    assert '--output DIR is needed with a run of saliency' in said(image, '--depth', depth)
-    other = depth / 'im1.png'
-    assert f'{other} must have the size of its image {image}, 10 x 12' in said(image, *out, '--depth', other)
-    assert 'there is no depth in' in said(image, *out, '--depth', tmp_path)
-    assert '--depth: there is no file or folder nowhere' in said(image, *out, '--depth', 'nowhere')
-    assert 'must be a folder with the depth of all 3 images' in said(image.parent, *out, '--depth', other)
-    assert 'is an image itself and would be' in said(image, '--output', image.parent, '--depth', depth)
-    assert 'images must have different names' in said(image, image, *out, '--depth', depth)
+def test_mistakes_of_predict_are_named(subject, folder, tmp_path):
+    image, depth = folder / 'test' / 'RGB' / 'im0.png', folder / 'test' / 'depth'
+    for images, behind, output, message in (
+        ([image], depth / 'im1.png', tmp_path, r'im1.png must have the size of its image .*im0.png, 10 x 12 pixels'),
+        ([image], tmp_path, tmp_path, r'--depth: there is no depth in .* for .*im0.png'),
+        ([image], 'nowhere', tmp_path, r'--depth: there is no file or folder nowhere'),
+        ([image, image], depth / 'im0.png', tmp_path, r'must be a folder with the depth of all 2 images, got the file'),
+        ([image], depth, image.parent, r'im0.png is an image itself and would be overwritten'),
+        ([image], depth, depth, r'im0.png is an image itself and would be overwritten'),
+        ([image, image], depth, tmp_path, r'images must have different names for --output, got .*im0.png and'),
+    ):
+        with pytest.raises((ValueError, FileNotFoundError), match=message):
+            list(write_maps(subject, images, behind, output))
 
 
 def test_the_picture_has_curves_images_and_kernels(run):
@@ -259,7 +265,7 @@ def test_what_the_picture_shows(subject):
         np.testing.assert_array_equal(found['image'][index], image)
         np.testing.assert_array_equal(found['target'][index, ..., 0], mask)
     assert predicted.shape == (6, 16, 16, 1) and predicted.min() >= 0 and predicted.max() <= 1
-    assert {name: k.shape for name, k in kernels.items()} == {'selfdc_2/branch_1': (6, 8, 8, 3, 3, 1)}
+    assert {name: k.shape for name, k in kernels.items()} == {'selfdc_1/branch_1': (6, 4, 4, 3, 3, 1)}
 
 
 def test_kernels_of_the_finest_level_are_shown():
@@ -277,7 +283,7 @@ def test_positions_are_within_the_object_and_on_the_ground():
 
 
 def test_a_step_on_eight_devices_is_that_on_one_and_gathers_nothing():
-    model = hdfnet('tiny', channels=4, dilations=(1, 3))
+    model = hdfnet('tiny', channels=4, dilations=(1,))
     where = {n: parallel.placement(model, 'replicate', devices=n, of=task()) for n in (1, 8)}
     found = collectives(parallel.compiled(model, where[8], task(), size=8)[0])
     assert {c.kind for c in found} == {'all-reduce'}
