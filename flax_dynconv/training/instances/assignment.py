@@ -39,7 +39,8 @@ def assign(locations, strides, ranges, boxes, centers, valid, radius=RADIUS):
       radius: in strides.
 
     Returns:
-      index and distances in float32, l, t, r, b in units of the stride, zeros at locations without an object.
+      index, and distances in float32, or wider if boxes are: l, t, r, b in units of the stride, zeros at locations
+      without an object.
 
     AdelaiDet gives an image no targets at all if its first object has its centre at x = 0 exactly, by a test that is
     meant for images without objects. That is not repeated here.
@@ -56,8 +57,8 @@ def assign(locations, strides, ranges, boxes, centers, valid, radius=RADIUS):
     Source: Tian et al., "FCOS" (ICCV 2019) and "CondInst" (ECCV 2020), as in AdelaiDet's `FCOSOutputs`.
     """
     _check(locations, strides, ranges, boxes, centers, valid)
-    locations, boxes, centers = (a.astype(jnp.float32) for a in (locations, boxes, centers))
-    strides = strides.astype(jnp.float32)
+    dtype = jnp.promote_types(boxes.dtype, jnp.float32)
+    locations, boxes, centers, strides = (a.astype(dtype) for a in (locations, boxes, centers, strides))
     points, reach = locations[:, None, :], radius * strides[:, None, None]
     low, high, middle = boxes[None, :, :2], boxes[None, :, 2:], centers[None]
     distances = jnp.concatenate([points - low, high - points], axis=-1)
