@@ -175,7 +175,7 @@ MISTAKES = [
     (['--batch-size', '1'], 'batch_size must be a number >= 2, got 1'),
     (['--accumulate', '3'], 'accumulate must divide batch_size = 32, got 3'),
     (['--epoks', '3'], 'Unrecognized options: --epoks, 3; did you mean --epochs or --epsilon?'),
-    (['--task', 'letters'], "task must be one of classify, steerable, video, segment, got 'letters'"),
+    (['--task', 'letters'], "task must be one of classify, steerable, video, segment, instances, saliency, got 'letters'"),
     (['--optimizer', 'adam'], "invalid choice 'adam' for argument '--optimizer'"),
     (['--learning-rate', 'nan'], 'learning_rate must be a number > 0, got nan'),
     (['--mesh', '1', '2'], 'input length 2 did not match expected argument count 3'),

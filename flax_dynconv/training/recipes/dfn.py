@@ -84,28 +84,31 @@ RECIPES = (
         expected="measured with seed 0: 49 % of the best constant image's cross-entropy saved; see docs/training.md",
         command='flax-dynconv train --recipe video',
         settings=Settings().updated(
-            **{**_ADAM, 'warmup_epochs': 0.35},
+            **{**_ADAM, 'warmup_epochs': 0.45},
             task='video',
             model='dfn_moving_mnist',
             width=0.25,
-            arguments='{"filter_size": 5}',
+            arguments='{"filter_size": 3}',
             data='bouncing',
             batch_size=8,
             evaluation_batch_size=40,
-            train_examples=1400,
+            train_examples=1280,
             test_examples=160,
             input_frames=5,
             output_frames=5,
             moving_digits=1,
+            digit_step=0.055,
             epochs=10,
             learning_rate=4e-3,
             schedule='cosine',
             clip_norm=0.1,
         ),
         notes=(
-            'A quarter of the channels and filters of 5x5, for a digit of scikit-learn on 32x32 pixels that moves by '
-            'up to 1.8 pixels a frame. Two digits, as published, are harder: 39 % after 2000 steps. The baseline has '
-            'the same layers and no filtering. --task video alone stands for it.',
+            'A quarter of the channels and filters of 3x3, for a digit of scikit-learn on 32x32 pixels that moves by '
+            'up to a pixel a frame. --digit-step 0.1 is as fast as published, in shares of the canvas, and needs '
+            '--arguments \'{"filter_size": 5}\': 2000 steps save 53.8 %, and the baseline 53.7 %. Two digits, as '
+            'published, are harder still. The baseline has the same layers and no filtering. --task video alone '
+            'stands for it.',
         ),
     ),
     Recipe(
