@@ -126,6 +126,15 @@ def test_categories_are_the_same_in_both_files(tmp_path):
         Coco(write_folder(tmp_path, files(val=changed)))
 
 
+def test_a_test_split_without_objects_has_nothing_to_measure(tmp_path):
+    message = r'instances_val2017.json must have an image with an object that is no crowd, got none'
+    for found in ([], [each for each in content('val')['annotations'] if each['iscrowd']]):
+        folder = write_folder(tmp_path, files(val=content('val') | {'annotations': found}))
+        for keep_empty in (False, True):
+            with pytest.raises(ValueError, match=message):
+                Coco(folder, keep_empty=keep_empty)
+
+
 def test_a_missing_image_is_named(tmp_path):
     made = files()
     del made['val2017/0009.png']

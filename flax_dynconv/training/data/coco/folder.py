@@ -18,8 +18,9 @@ class Coco:
     files. Training images without an object are left out, but with `keep_empty`. Crowds are told as such.
 
     Files and images are checked at opening, without a look at the images but that they are there: what is raised then
-    is in `layout.find_annotations` and `annotations.read_annotations`. With `skip_empty` polygons, masks and boxes
-    without an extent, of which COCO's own training annotations have a few, are left out with one warning.
+    is in `layout.find_annotations` and `annotations.read_annotations`, and ValueError for a file of crowds alone. With
+    `skip_empty` polygons, masks and boxes without an extent, of which COCO's own training annotations have a few, are
+    left out with one warning.
     """
 
     splits = ('train', 'test')
@@ -34,10 +35,12 @@ class Coco:
         self._labels = {category: label for label, category in enumerate(self.category_ids)}
         self._folders = {split: self._folder_of(split) for split in self.splits}
         self._images = {split: content.images for split, content in self._content.items()}
+        learned = {split: self._with_objects(split) for split in self.splits}
+        for split in ('test',) if keep_empty else self.splits:
+            if not learned[split]:
+                raise ValueError(f'{self.files[split]} must have an image with an object that is no crowd, got none')
         if not keep_empty:
-            self._images['train'] = tuple(image for image in self._images['train'] if self._learned('train', image))
-            if not self._images['train']:
-                raise ValueError(f'{self.files["train"]} must have an image with an object that is no crowd, got none')
+            self._images['train'] = learned['train']
         self._warn_of_empty()
 
     def size(self, split):
@@ -100,8 +103,10 @@ class Coco:
         content = self._content[split]
         return [found for found in content.by_image.get(image['id'], ()) if found['id'] not in content.empty]
 
-    def _learned(self, split, image):
-        return any(not found['iscrowd'] for found in self._with_extent(split, image))
+    def _with_objects(self, split):
+        """The images with an object that is no crowd."""
+        found = ((image, self._with_extent(split, image)) for image in self._images[split])
+        return tuple(image for image, objects in found if not all(each['iscrowd'] for each in objects))
 
     def _instance(self, found, size):
         x, y, width, height = found['bbox']
