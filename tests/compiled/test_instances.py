@@ -12,6 +12,7 @@ from jax.sharding import PartitionSpec as P
 from flax_dynconv.models.condinst import detect
 from flax_dynconv.training.instances.losses import instance_losses
 from tests.compiled.programs import collectives
+from tests.models.tiny import quick
 from tests.tolerances import assert_close
 from tests.training.instances import example
 
@@ -23,7 +24,7 @@ def on_eight_devices(function, *arrays):
     mesh = jax.make_mesh((8,), ('data',), axis_types=(AxisType.Auto,))
     with jax.set_mesh(mesh):
         placed = jax.device_put(arrays, NamedSharding(mesh, P('data')))
-        compiled = jax.jit(function).lower(*placed).compile()
+        compiled = quick(function).lower(*placed).compile()
         return collectives(compiled), compiled(*placed)
 
 
@@ -39,7 +40,7 @@ def test_losses_hold_no_gather(masks, key, chunk):
     step, arrays = jax.value_and_grad(total, has_aux=True), (example.maps(batch=B), example.batch(batch=B))
     found, actual = on_eight_devices(step, *arrays)
     assert set(found) == {'all-reduce'}
-    jax.tree.map(assert_close, actual, jax.jit(step)(*arrays))
+    jax.tree.map(assert_close, actual, quick(step)(*arrays))
 
 
 def test_detections_hold_no_collective():
@@ -49,5 +50,5 @@ def test_detections_hold_no_collective():
     arrays = example.maps(batch=B), jnp.full((B, 2), example.SIDE)
     found, actual = on_eight_devices(run, *arrays)
     assert not found
-    jax.tree.map(np.testing.assert_array_equal, actual, jax.jit(run)(*arrays))
+    jax.tree.map(np.testing.assert_array_equal, actual, quick(run)(*arrays))
     assert actual.valid.all()

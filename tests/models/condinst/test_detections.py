@@ -9,6 +9,7 @@ import pytest
 
 from flax_dynconv.models.condinst import InstanceMaps, detect
 from tests.models.condinst.test_nms import by_loops
+from tests.models.tiny import quick
 
 STRIDES, SIZES = (8, 16), (64, 128)
 SHAPES, CLASSES = ((6, 5), (3, 3)), 3
@@ -31,7 +32,7 @@ OPTIONS = {'strides': STRIDES, 'sizes_of_interest': SIZES, 'pre_nms': 12, 'nms_t
 
 @functools.cache
 def compiled(threshold, most):
-    return jax.jit(functools.partial(detect, **OPTIONS, score_threshold=threshold, max_detections=most))
+    return quick(functools.partial(detect, **OPTIONS, score_threshold=threshold, max_detections=most))
 
 
 def found(maps, threshold=0.3, most=9):

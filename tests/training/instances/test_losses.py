@@ -12,6 +12,7 @@ import pytest
 from flax_dynconv.models.condinst import SIZES_OF_INTEREST, instance_masks
 from flax_dynconv.training.instances.losses import instance_losses
 from flax_dynconv.training.instances.mask_losses import mask_loss
+from tests.models.tiny import quick
 from tests.tolerances import assert_close
 from tests.training.instances import example
 from tests.training.instances.stored import Stored
@@ -47,7 +48,7 @@ def compiled(masks, slots=5):
         losses = instance_losses(maps, batch, **example.OPTIONS, max_positives=slots, masks=masks)
         return sum(losses.values()), losses
 
-    return jax.jit(jax.value_and_grad(total, has_aux=True))
+    return quick(jax.value_and_grad(total, has_aux=True))
 
 
 def run(maps, batch, masks='dice'):
@@ -144,7 +145,7 @@ def test_boxinst_needs_no_masks():
 
 def test_memory_is_that_of_the_chosen_locations():
     """No array has the pixels of masks for every location, let alone for every pair of one and an object."""
-    text = str(jax.make_jaxpr(compiled('dice', 7))(example.maps(), example.batch()))
+    text = str(compiled('dice', 7).trace(example.maps(), example.batch()).jaxpr)
     sizes = [math.prod(map(int, shape.split(','))) for shape in re.findall(r'\[(\d+(?:,\d+)*)\]', text)]
     places, pixels, parameters = 64 + 16, 16 * 16, 169
     assert 'f32[3,7,16,16]' in text
