@@ -204,6 +204,8 @@ class Instances:
     """of masks, or of boxes and colours alone (BoxInst), which needs no masks"""
     pairwise_warmup: int = 10000
     """boxinst: steps in which the weight of what neighbouring pixels have in common grows from 0 to 1"""
+    bottom_rows: int = 10
+    """boxinst: last rows of an image, before it is scaled, whose colours are not compared"""
     semantic_weight: float = 1.0
     """of the loss of the class of every pixel, where the network has such an output"""
     score_threshold: float = 0.05
@@ -216,7 +218,7 @@ class Instances:
     def __post_init__(self):
         _check(self, canvas=(32, INF), shorter_sides=(1, INF), longer_side=(1, INF), semantic_weight=(0, INF))
         _check(self, max_instances=(1, INF), max_positives=(1, INF), detections=(1, INF), pairwise_warmup=(1, INF))
-        _check(self, score_threshold=(0, 1), nms_threshold=(0, 1))
+        _check(self, score_threshold=(0, 1), nms_threshold=(0, 1), bottom_rows=(0, INF))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -117,6 +117,18 @@ def test_the_weight_of_likeness_grows_with_the_steps():
     assert {float(sums['projection_loss']) for sums in at.values()} == {float(at[0]['projection_loss'])}
 
 
+def test_the_last_rows_of_an_image_are_not_compared():
+    """Ten of them, unless the settings say otherwise; nothing but the likeness of colours changes."""
+    function, sums = metrics(task(mask_loss='boxinst', pairwise_warmup=10)), {}
+    for rows in (0, 10):
+        made = next(task(bottom_rows=rows).batches('train', 8))
+        assert made['bottom'].tolist() == [rows] * 8
+        sums[rows] = function(maps(8), made)
+    assert next(task().batches('test', 4))['bottom'].tolist() == [10] * 4
+    changed = {name for name in sums[0] if not np.array_equal(sums[0][name], sums[10][name])}
+    assert changed == {'pairwise_loss', 'loss'}
+
+
 def test_semantic_losses_are_weighted():
     logits = jnp.asarray(np.random.default_rng(2).standard_normal((4, 4, 4, len(CLASSES))), jnp.float32)
     made, outputs = next(task().batches('test', 4)), maps(semantic=logits)

@@ -22,6 +22,7 @@ def instance_transforms(settings, facts):
         'interpolation': facts.interpolation,
         'fill': tuple(round(255 * mean) for mean in facts.mean),
         'max_instances': chosen.max_instances,
+        'bottom_rows': chosen.bottom_rows,
     }
     training = InstanceTraining(
         shorter_sides=chosen.shorter_sides or (() if resize is None else (resize,)),

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+import numpy as np
+
 from flax_dynconv.training.augmentation._pil import Image, check_filter, check_image, scaled
 from flax_dynconv.training.augmentation.color_jitter import color_jitter
 from flax_dynconv.training.data.instance_arrays import check_canvas, image_on_canvas, instance_arrays
@@ -35,11 +37,12 @@ class InstanceTraining:
     3. `color_jitter` of the image.
     4. Placed in the upper left corner of the canvas, the rest of which has the colour `fill`.
 
-    >>> import numpy as np
-    >>> transform = InstanceTraining((32, 64), (16, 24), 64, 0.5, 0.0, 'bilinear', (124, 116, 104), 5)
+    `bottom` are `bottom_rows` of the image as it was, scaled like it and rounded down.
+
+    >>> transform = InstanceTraining((32, 64), (16, 24), 64, 0.5, 0.0, 'bilinear', (124, 116, 104), 5, 3)
     >>> example = transform(Image.new('RGB', (20, 10)), [], np.random.default_rng(0))
-    >>> example['image'].shape, example['size'].tolist(), example['masks'].shape
-    ((32, 64, 3), [24, 48], (5, 8, 16))
+    >>> example['image'].shape, example['size'].tolist(), example['bottom'].item(), example['masks'].shape
+    ((32, 64, 3), [24, 48], 7, (5, 8, 16))
 
     Source: the augmentation of detectron2 and AdelaiDet, which fill up with the mean too (zeros after normalisation).
     """
@@ -52,6 +55,7 @@ class InstanceTraining:
     interpolation: str
     fill: tuple[int, int, int]
     max_instances: int
+    bottom_rows: int = 0
 
     def __post_init__(self):
         check_filter(self.interpolation)
@@ -61,11 +65,11 @@ class InstanceTraining:
         """As the class says."""
         shorter = self.shorter_sides[generator.integers(len(self.shorter_sides))] if self.shorter_sides else None
         flipped = generator.random() < self.flip
-        image, size = _scaled(image, shorter, self)
+        image, size, bottom = _scaled(image, shorter, self)
         if flipped:
             image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         arrays = instance_arrays(instances, size, self.canvas, self.max_instances, flipped)
-        return arrays | {'image': image_on_canvas(color_jitter(image, generator, self.color_jitter), self)}
+        return arrays | bottom | {'image': image_on_canvas(color_jitter(image, generator, self.color_jitter), self)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +77,7 @@ class InstanceEvaluation:
     """f(PIL image RGB, [`Instance`]) -> the arrays of an example, see `instance_arrays`, and its image.
 
     Scaled as `fitted_size` says, and placed in the upper left corner of the canvas, the rest of which has the colour
-    `fill`.
+    `fill`; `bottom` as in `InstanceTraining`.
     """
 
     canvas: tuple[int, int]
@@ -82,6 +86,7 @@ class InstanceEvaluation:
     interpolation: str
     fill: tuple[int, int, int]
     max_instances: int
+    bottom_rows: int = 0
 
     def __post_init__(self):
         check_filter(self.interpolation)
@@ -89,14 +94,15 @@ class InstanceEvaluation:
 
     def __call__(self, image, instances):
         """As the class says."""
-        image, size = _scaled(image, self.shorter, self)
+        image, size, bottom = _scaled(image, self.shorter, self)
         arrays = instance_arrays(instances, size, self.canvas, self.max_instances)
-        return arrays | {'image': image_on_canvas(image, self)}
+        return arrays | bottom | {'image': image_on_canvas(image, self)}
 
 
 def _scaled(image, shorter, transform):
     check_image(image)
     height, width = fitted_size(image.height, image.width, shorter, transform.longest, transform.canvas)
+    bottom = {'bottom': np.int32(transform.bottom_rows * height // image.height)}
     if (width, height) != image.size:
         image = scaled(image, width, height, transform.interpolation)
-    return image, (height, width)
+    return image, (height, width), bottom

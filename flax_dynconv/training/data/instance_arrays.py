@@ -24,6 +24,7 @@ def blank_arrays(canvas, slots):
     |---|---|---|
     | image | (H, W, 3) uint8 | red, green, blue |
     | size | (2,) int32 | height and width of the image within the canvas |
+    | bottom | () int32 | last rows of these whose colours BoxInst does not compare |
     | boxes | (M, 4) float32 | x0, y0, x1, y1 in pixels of the canvas |
     | classes | (M,) int32 | from 0 |
     | valid | (M,) bool | whether there is an object |
@@ -38,6 +39,7 @@ def blank_arrays(canvas, slots):
     return {
         'image': np.zeros((height, width, 3), np.uint8),
         'size': np.array(canvas, np.int32),
+        'bottom': np.zeros((), np.int32),
         'boxes': np.zeros((slots, 4), np.float32),
         'classes': np.zeros(slots, np.int32),
         'valid': np.zeros(slots, bool),
@@ -48,7 +50,9 @@ def blank_arrays(canvas, slots):
 
 
 def instance_arrays(instances, size, canvas, slots, flipped=False):
-    """All entries of `blank_arrays` but the image, for `instances` of an image that was scaled to `size`, then flipped.
+    """The entries of `blank_arrays` for `instances` of an image that was scaled to `size`, then flipped.
+
+    All but the image and `bottom`, which say nothing of objects.
 
     Boxes are those of the data, scaled and cut at the edge of the image. Crowds are left out, and objects of which
     scaling leaves no pixel. Of more objects than `slots` those with the most pixels are kept, in their order; the
@@ -63,7 +67,7 @@ def instance_arrays(instances, size, canvas, slots, flipped=False):
     Source: detectron2's boxes; AdelaiDet's masks, centres (`compute_targets_for_locations`) and semantic targets.
     """
     arrays = blank_arrays(canvas, slots)
-    del arrays['image']
+    del arrays['image'], arrays['bottom']
     arrays['size'][:] = size
     least, found = np.full(arrays['semantic'].shape, np.inf), []
     for instance in instances:

@@ -98,6 +98,14 @@ def test_an_evaluation_has_the_shorter_side_and_no_chance():
         np.testing.assert_array_equal(array, training[name], err_msg=name)
 
 
+@pytest.mark.parametrize(('shorter', 'expected'), [((), 10), ((20,), 5), ((50,), 12), ((30,), 7)])
+def test_rows_that_are_not_compared_are_scaled_with_the_image(shorter, expected):
+    """AdelaiDet: int(10 * height / height of the file); of 40 rows here, and rounded down."""
+    assert apply(shorter_sides=shorter)['bottom'] == 0
+    found = apply(shorter_sides=shorter, bottom_rows=10, flip=1.0)['bottom']
+    assert (found, found.dtype) == (expected, np.int32)
+
+
 def test_colours_change_and_the_fill_does_not():
     image = Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 60, 3), np.uint8)), []
     arrays = apply(image=image, color_jitter=0.5)
@@ -107,12 +115,13 @@ def test_colours_change_and_the_fill_does_not():
 
 def test_settings_say_what_happens():
     settings = Settings(task='instances').updated(
-        canvas=(64, 96), resize=48, shorter_sides=(40, 56), longer_side=90, flip=0.5, max_instances=7
+        canvas=(64, 96), resize=48, shorter_sides=(40, 56), longer_side=90, flip=0.5, max_instances=7, bottom_rows=3
     )
     training, evaluation = instance_transforms(settings, canvas_facts(settings))
     assert (training.canvas, training.shorter_sides, training.longest) == ((64, 96), (40, 56), 90)
     assert (training.flip, training.max_instances, training.fill) == (0.5, 7, (124, 116, 104))
     assert (evaluation.shorter, evaluation.longest, evaluation.max_instances) == (48, 90, 7)
+    assert training.bottom_rows == evaluation.bottom_rows == 3 and Settings().instances.bottom_rows == 10
 
 
 def test_mistakes_are_named():

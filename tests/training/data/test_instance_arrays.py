@@ -68,6 +68,7 @@ def test_shapes_and_dtypes_are_those_of_the_blank_example():
     assert kinds == {
         'image': ((64, 96, 3), 'uint8'),
         'size': ((2,), 'int32'),
+        'bottom': ((), 'int32'),
         'boxes': ((6, 4), 'float32'),
         'classes': ((6,), 'int32'),
         'valid': ((6,), 'bool'),
@@ -75,9 +76,10 @@ def test_shapes_and_dtypes_are_those_of_the_blank_example():
         'masks': ((6, 16, 24), 'uint8'),
         'semantic': ((8, 12), 'int32'),
     }
+    others = {name: blank[name] for name in ('image', 'bottom')}
     for count in (0, 4, 9):
         arrays = instance_arrays(objects(count), SIZE, CANVAS, SLOTS)
-        assert kinds == {name: (a.shape, a.dtype.name) for name, a in ({'image': blank['image']} | arrays).items()}
+        assert kinds == {name: (a.shape, a.dtype.name) for name, a in (others | arrays).items()}
         assert arrays['valid'].sum() == min(count, SLOTS)
     assert {name for name, array in blank.items() if array.any()} == {'size'}
 
