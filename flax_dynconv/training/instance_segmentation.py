@@ -33,9 +33,10 @@ class InstanceSegmentation:
     """A `Task` of the objects in the images of `source` (`data.instance_shapes`, `data.coco`), as `settings` say.
 
     A batch holds what `data.instance_arrays.blank_arrays` lists, images on canvases of one size and M slots for the
-    objects of each, with index and mask (N,), and step (N,), the number of the step, 0 in tests. An example is a
-    function of the seed, the epoch and its position in the pass. `inputs` are (x / 255 - mean) / std in float32.
-    `network` is a module like the one that is trained: it says where maps lie and how mask networks are laid out.
+    objects of each, with index and mask (N,), and step (N,), the number of the step: in tests that after BoxInst's
+    warm-up, so that its losses there have one weight in all epochs. An example is a function of the seed, the epoch and
+    its position in the pass. `inputs` are (x / 255 - mean) / std in float32. `network` is a module like the one that is
+    trained: it says where maps lie and how mask networks are laid out.
 
     What is minimised is the sum of `instances.losses.instance_losses`. An evaluation detects objects and measures the
     average precision of boxes and masks at the size of the original images, as COCO does.
@@ -92,7 +93,8 @@ class InstanceSegmentation:
             reader = InstanceEvaluationReader(part, self.source, split, self.evaluation_transform)
         read = pipeline.batches(reader, images.reader_threads, images.reader_processes, lambda bad: None)
         for number, batch in enumerate(read, epoch * steps + start):
-            yield batch | {'step': np.full(len(rows), number if split == 'train' else 0, np.int32)}
+            number = number if split == 'train' else self.chosen.pairwise_warmup
+            yield batch | {'step': np.full(len(rows), number, np.int32)}
 
     def inputs(self, batch):
         """The images, normalised: float32 (N, H, W, 3)."""

@@ -201,7 +201,7 @@ class Instances:
     max_positives: int = 64
     """locations of a training image whose masks are trained; the best of each object, in equal shares"""
     mask_loss: Literal['dice', 'boxinst'] = 'dice'
-    """of masks, or of boxes and colours alone (BoxInst), which needs no masks"""
+    """of masks, or of boxes and colours alone (BoxInst): masks of the data are then for the figures"""
     pairwise_warmup: int = 10000
     """boxinst: steps in which the weight of what neighbouring pixels have in common grows from 0 to 1"""
     bottom_rows: int = 10

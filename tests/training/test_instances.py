@@ -144,6 +144,14 @@ def test_steps_are_counted_through_the_epochs():
     assert steps() == [0, 1] and steps(epoch=3) == [6, 7] and steps(epoch=3, start=1) == [7]
 
 
+def test_tests_have_the_whole_weight_of_likeness():
+    """In every epoch, so that their losses can be compared."""
+    own = task(mask_loss='boxinst', pairwise_warmup=10)
+    made = next(task(pairwise_warmup=10).batches('test', 8))
+    sums = [float(metrics(own)(maps(8), made | change)['pairwise_loss']) for change in ({}, {'step': np.full(8, 99)})]
+    assert sums[0] == sums[1] > 0
+
+
 def test_perfect_masks_have_a_perfect_figure():
     own, totals = task(max_instances=8, image_size=128), None
     for batch in own.batches('test', 4):
