@@ -6,6 +6,7 @@ import jax
 import pytest
 
 from flax_dynconv.training import experiment
+from flax_dynconv.training.instances import boxinst
 from flax_dynconv.training.kinds import instances
 from flax_dynconv.training.optimizers import make_optimizer
 from flax_dynconv.training.recipes import RECIPES
@@ -52,6 +53,12 @@ def test_networks_and_images(name):
     images = jax.ShapeDtypeStruct((1, 64, 64, 3), 'float32')
     maps = jax.eval_shape(lambda x: model.init_with_output(jax.random.key(0), x)[0], images)
     assert [level.shape[1] for level in maps.logits] == [8, 4, 2, 1, 1] and maps.logits[0].shape[-1] == 80
+
+
+def test_numbers_of_boxinst():
+    chosen = RECIPES['boxinst-coco-r50-1x'].settings.instances
+    assert (chosen.max_positives, chosen.pairwise_warmup, chosen.bottom_rows) == (64, 10000, 10)
+    assert (boxinst.SIZE, boxinst.DILATION, boxinst.COLOR_THRESHOLD) == (3, 2, 0.3)
 
 
 def test_arguments_are_json():
