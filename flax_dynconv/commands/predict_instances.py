@@ -23,7 +23,7 @@ def write_instances(subject, paths, output, names, category_ids, count):
     `results.json` holds COCO's results of all images: a list of dicts with image_id, category_id, bbox, score and
     segmentation, in pixels of the file. The image_id is the number that is the file's name, as in COCO; unless all
     names are different numbers, it is the position of the image, from 1. NAME_objects.png is the image under the masks
-    and boxes of what has a score of 0.3 or more.
+    and boxes of what has a score of 0.4 or more.
 
     Returns [{'image', 'image_id', 'overlay', 'objects': [{'class', 'label', 'score', 'box'}]}], the `count` objects of
     the largest scores, their classes from `names`, `box` as x, y, width and height. Raises ValueError for several

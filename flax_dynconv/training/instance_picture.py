@@ -8,7 +8,7 @@ from flax_dynconv.training.panels import learning_curves, new_figure
 
 IMAGES = 6
 # Least score of a detection that is drawn.
-LEAST_SCORE = 0.3
+LEAST_SCORE = 0.4
 # Of an object's colour over its pixels.
 OPACITY = 0.5
 
@@ -17,7 +17,7 @@ def draw(path, task, trained, batch_size):
     """Write a PNG: curves of loss and mask AP of `trained` (role -> `Trained`), and rows of true and found objects.
 
     Of the first test images, at most six, with mask, box and class of each object, and with the score of those found,
-    if it is 0.3 or more. Raises ImportError without matplotlib.
+    if it is 0.4 or more. Raises ImportError without matplotlib.
     """
     shown = examples(task, trained, batch_size)
     rows = ['truth', *(f'{role}:\n{run.name}' for role, run in trained.items())]
