@@ -57,7 +57,8 @@ before = set(sys.modules)
 import flax_dynconv
 import flax_dynconv.cli
 new = {m.split('.')[0] for m in set(sys.modules) - before}
-heavy = {'torch', 'orbax', 'grain', 'matplotlib', 'sklearn', 'tensorflow', 'tyro', 'PIL', 'scipy', 'rich', 'pycocotools'}
+heavy = {'torch', 'orbax', 'grain', 'matplotlib', 'sklearn', 'tensorflow', 'tyro', 'PIL', 'scipy', 'rich'}
+heavy |= {'pycocotools'}
 print(sorted(new & heavy))
 """
     run = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)

@@ -36,9 +36,7 @@ def folder(tmp_path_factory):
 def instances_run(folder, compiled_fast, tmp_path_factory):  # noqa: F811
     """The folder of a run of one step."""
     place = tmp_path_factory.mktemp('run')
-    settings = SETTINGS.updated(
-        data=str(folder), canvas=(32, 64), image_size=None, resize=24, evaluation_batch_size=4
-    )
+    settings = SETTINGS.updated(data=str(folder), canvas=(32, 64), image_size=None, resize=24, evaluation_batch_size=4)
     experiment.run(settings.updated(train_examples=1600, test_examples=160), place)
     return place
 
