@@ -7,16 +7,14 @@ import numpy as np
 
 from flax_dynconv.models import InstanceMaps, instance_masks
 from flax_dynconv.models.condinst.detections import Detections, detect
+from flax_dynconv.training.annotated_images import AnnotatedImages
 from flax_dynconv.training.augmentation.instance_composition import instance_transforms
-from flax_dynconv.training.data import passes, pipeline
 from flax_dynconv.training.data.instance_arrays import blank_arrays
 from flax_dynconv.training.data.instance_readers import InstanceEvaluationReader, InstanceTrainingReader
 from flax_dynconv.training.data.instance_results import original_boxes, original_masks, results_of_image
-from flax_dynconv.training.data.source import check_split
 from flax_dynconv.training.instances.average_precision import average_precision
 from flax_dynconv.training.instances.losses import instance_losses
 
-CHANNELS = 3
 # Instances whose masks are computed at a time in an evaluation.
 CHUNK = 25
 
@@ -29,7 +27,7 @@ class Predicted(NamedTuple):
     masks: Any
 
 
-class InstanceSegmentation:
+class InstanceSegmentation(AnnotatedImages):
     """A `Task` of the objects in the images of `source` (`data.instance_shapes`, `data.coco`), as `settings` say.
 
     A batch holds what `data.instance_arrays.blank_arrays` lists, images on canvases of one size and M slots for the
@@ -47,7 +45,8 @@ class InstanceSegmentation:
     score = 'mask_ap'
 
     def __init__(self, source, settings, facts, network):
-        self.source, self.settings, self.facts, self.chosen = source, settings, facts, settings.instances
+        super().__init__(source, settings, facts)
+        self.chosen = settings.instances
         self.name, self.classes, self.num_outputs = settings.images.data, source.classes, len(source.classes)
         self.category_ids, self.canvas = source.category_ids, facts.canvas
         self._levels = {'strides': network.strides, 'sizes_of_interest': network.sizes_of_interest}
@@ -59,47 +58,25 @@ class InstanceSegmentation:
         self._truth = None  # made when it is first asked for
         self.training_transform, self.evaluation_transform = instance_transforms(settings, facts)
 
-    def init(self, model, key):
-        """Fresh variables."""
-        return model.init(key, *self.inputs(self.example()))
-
     def example(self):
         """One black canvas without objects."""
         arrays = blank_arrays(self.canvas, self.chosen.max_instances)
         arrays |= {'index': np.int32(0), 'mask': np.float32(1), 'step': np.int32(0)}
         return {name: np.asarray(array)[None] for name, array in arrays.items()}
 
-    def steps_per_epoch(self, batch_size):
-        """Full batches in the training split."""
-        steps = self.source.size('train') // batch_size
-        if not steps:
-            raise ValueError(
-                f'batch_size must be at most the {self.source.size("train")} training images, got {batch_size}'
-            )
-        return steps
-
     def batches(self, split, batch_size, seed=0, epoch=0, start=0, rows=None):
         """One pass over `split`; see `Task`. `start` costs nothing."""
-        check_split(split, self.source.splits)
-        size, images = self.source.size(split), self.settings.images
-        steps = self.steps_per_epoch(batch_size) if split == 'train' else -(-size // batch_size)
-        rows = passes.check_pass(steps, batch_size, start, rows)
-        part = pipeline.part_size(len(rows), images.reader_threads * max(1, images.reader_processes))
-        part = passes.Pass(steps, batch_size, start, rows, part)
-        if split == 'train':
-            order = passes.order(size, seed, epoch)
-            reader = InstanceTrainingReader(part, self.source, order, seed, epoch, self.training_transform)
-        else:
-            reader = InstanceEvaluationReader(part, self.source, split, self.evaluation_transform)
-        read = pipeline.batches(reader, images.reader_threads, images.reader_processes, lambda bad: None)
-        for number, batch in enumerate(read, epoch * steps + start):
+        read = super().batches(split, batch_size, seed, epoch, start, rows)
+        first = epoch * self.steps_per_epoch(batch_size) + start if split == 'train' else 0
+        for number, batch in enumerate(read, first):
             number = number if split == 'train' else self.chosen.pairwise_warmup
-            yield batch | {'step': np.full(len(rows), number, np.int32)}
+            yield batch | {'step': np.full(len(batch['mask']), number, np.int32)}
 
-    def inputs(self, batch):
-        """The images, normalised: float32 (N, H, W, 3)."""
-        mean, std = (jnp.asarray(fact, jnp.float32)[None, None, None, :] for fact in (self.facts.mean, self.facts.std))
-        return ((batch['image'].astype(jnp.float32) / 255 - mean) / std,)
+    def _training_reader(self, part, order, seed, epoch):
+        return InstanceTrainingReader(part, self.source, order, seed, epoch, self.training_transform)
+
+    def _evaluation_reader(self, part, split):
+        return InstanceEvaluationReader(part, self.source, split, self.evaluation_transform)
 
     def predict(self, model, variables, batch):
         """`Predicted`: what the network finds in the images, with masks at a quarter of the canvas."""

@@ -7,10 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from flax_dynconv.training import masked
+from flax_dynconv.training.annotated_images import AnnotatedImages
 from flax_dynconv.training.augmentation.scenes import SceneEvaluation, SceneTraining
-from flax_dynconv.training.data import passes, pipeline
 from flax_dynconv.training.data.scene_readers import SceneEvaluationReader, SceneTrainingReader
-from flax_dynconv.training.data.source import check_split
 from flax_dynconv.training.losses import wide
 from flax_dynconv.training.saliency.loss import saliency_loss
 from flax_dynconv.training.saliency.predictions import judged
@@ -23,7 +22,7 @@ class Judged(NamedTuple):
     logits: Any
 
 
-class SalientObjects:
+class SalientObjects(AnnotatedImages):
     """A `Task` of the images with depth of `source` (`data.scenes`, `data.scene_folder`), as `settings` say.
 
     A batch holds image (N, S, S, 3) uint8, depth (N, S, S, 1) float32 from 0 to 1, target (N, S, S, 1) uint8, 1 in
@@ -42,17 +41,14 @@ class SalientObjects:
     score, num_outputs = 'mean_f', 1
 
     def __init__(self, source, settings, facts):
-        self.source, self.settings, self.facts, self.chosen = source, settings, facts, settings.saliency
+        super().__init__(source, settings, facts)
+        self.chosen = settings.saliency
         self.name, augmentation = source.name, settings.augmentation
         self.train_transform = SceneTraining(
             facts.size, augmentation.flip, self.chosen.rotation, augmentation.color_jitter
         )
         self.evaluation_transform = SceneEvaluation(facts.size)
         self.canvas = tuple(max(lengths) for lengths in zip(*source.dimensions('test'), strict=True))
-
-    def init(self, model, key):
-        """Fresh variables."""
-        return model.init(key, *self.inputs(self.example()))
 
     def example(self):
         """One black image of training, at depth 0, without an object."""
@@ -64,35 +60,16 @@ class SalientObjects:
             'mask': np.ones(1, np.float32),
         }
 
-    def steps_per_epoch(self, batch_size):
-        """Full batches in the training split."""
-        steps = self.source.size('train') // batch_size
-        if not steps:
-            raise ValueError(
-                f'batch_size must be at most the {self.source.size("train")} training images, got {batch_size}'
-            )
-        return steps
+    def _training_reader(self, part, order, seed, epoch):
+        return SceneTrainingReader(part, self.source, order, seed, epoch, self.train_transform)
 
-    def batches(self, split, batch_size, seed=0, epoch=0, start=0, rows=None):
-        """One pass over `split`; see `Task`. `start` costs nothing."""
-        check_split(split, self.source.splits)
-        size, images = self.source.size(split), self.settings.images
-        steps = self.steps_per_epoch(batch_size) if split == 'train' else -(-size // batch_size)
-        rows = passes.check_pass(steps, batch_size, start, rows)
-        part = pipeline.part_size(len(rows), images.reader_threads * max(1, images.reader_processes))
-        part = passes.Pass(steps, batch_size, start, rows, part)
-        if split == 'train':
-            order = passes.order(size, seed, epoch)
-            reader = SceneTrainingReader(part, self.source, order, seed, epoch, self.train_transform)
-        else:
-            example = self.example()
-            reader = SceneEvaluationReader(part, self.source, split, self.evaluation_transform, example, self.canvas)
-        return pipeline.batches(reader, images.reader_threads, images.reader_processes, lambda bad: None)
+    def _evaluation_reader(self, part, split):
+        example = self.example()
+        return SceneEvaluationReader(part, self.source, split, self.evaluation_transform, example, self.canvas)
 
     def inputs(self, batch):
         """The images, normalised, float32 (N, S, S, 3), and their depth (N, S, S, 1)."""
-        mean, std = (jnp.asarray(fact, jnp.float32)[None, None, None, :] for fact in (self.facts.mean, self.facts.std))
-        return (batch['image'].astype(jnp.float32) / 255 - mean) / std, batch['depth']
+        return *super().inputs(batch), batch['depth']
 
     def predict(self, model, variables, batch):
         """The logits of an evaluation as `Judged`."""

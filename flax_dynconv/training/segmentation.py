@@ -4,11 +4,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from flax_dynconv.layers import resize_bilinear
+from flax_dynconv.training.annotated_images import AnnotatedImages
 from flax_dynconv.training.augmentation.labelled_composition import labelled_transforms
 from flax_dynconv.training.confusion import confusion_matrix, intersection_over_union, mean_iou, pixel_accuracy
-from flax_dynconv.training.data import passes, pipeline
 from flax_dynconv.training.data.label_readers import LabelledEvaluationReader, LabelledTrainingReader
-from flax_dynconv.training.data.source import check_split
 from flax_dynconv.training.losses import wide
 from flax_dynconv.training.pixel_losses import counted, mean_pixel_cross_entropy, pixel_cross_entropy
 from flax_dynconv.training.sliding_windows import sliding_windows
@@ -16,7 +15,7 @@ from flax_dynconv.training.sliding_windows import sliding_windows
 CHANNELS = 3
 
 
-class SemanticSegmentation:
+class SemanticSegmentation(AnnotatedImages):
     """A `Task` of the labelled images of `source` (`data.shapes`, `data.label_folder`), as `settings` say.
 
     A batch holds image (N, H, W, 3) uint8, label (N, H, W) int32 and mask (N,) float32. In training H and W are those
@@ -34,16 +33,13 @@ class SemanticSegmentation:
     score = 'miou'
 
     def __init__(self, source, settings, facts):
-        self.source, self.settings, self.facts, self.chosen = source, settings, facts, settings.segmentation
+        super().__init__(source, settings, facts)
+        self.chosen = settings.segmentation
         self.name, self.classes, self.num_outputs = settings.images.data, source.classes, len(source.classes)
         self.crop, self.window, self.window_stride = facts.crop, facts.window, facts.window_stride
         sizes = source.dimensions('test')
         self.train_transform, self.evaluation_transform = labelled_transforms(settings, facts, sizes)
         self.canvas = self.evaluation_transform.canvas
-
-    def init(self, model, key):
-        """Fresh variables."""
-        return model.init(key, *self.inputs(self.example()))
 
     def example(self):
         """One black crop of class 0."""
@@ -53,36 +49,13 @@ class SemanticSegmentation:
             'mask': np.ones(1, np.float32),
         }
 
-    def steps_per_epoch(self, batch_size):
-        """Full batches in the training split."""
-        steps = self.source.size('train') // batch_size
-        if not steps:
-            raise ValueError(
-                f'batch_size must be at most the {self.source.size("train")} training images, got {batch_size}'
-            )
-        return steps
+    def _training_reader(self, part, order, seed, epoch):
+        return LabelledTrainingReader(part, self.source, order, seed, epoch, self.train_transform)
 
-    def batches(self, split, batch_size, seed=0, epoch=0, start=0, rows=None):
-        """One pass over `split`; see `Task`. `start` costs nothing."""
-        check_split(split, self.source.splits)
-        size, images = self.source.size(split), self.settings.images
-        steps = self.steps_per_epoch(batch_size) if split == 'train' else -(-size // batch_size)
-        rows = passes.check_pass(steps, batch_size, start, rows)
-        part = pipeline.part_size(len(rows), images.reader_threads * max(1, images.reader_processes))
-        part = passes.Pass(steps, batch_size, start, rows, part)
-        if split == 'train':
-            order = passes.order(size, seed, epoch)
-            reader = LabelledTrainingReader(part, self.source, order, seed, epoch, self.train_transform)
-        else:
-            shape = (*self.canvas, CHANNELS)
-            ignored = self.chosen.ignore_label
-            reader = LabelledEvaluationReader(part, self.source, split, self.evaluation_transform, shape, ignored)
-        return pipeline.batches(reader, images.reader_threads, images.reader_processes, lambda bad: None)
-
-    def inputs(self, batch):
-        """The images, normalised: float32 (N, H, W, 3)."""
-        mean, std = (jnp.asarray(fact, jnp.float32)[None, None, None, :] for fact in (self.facts.mean, self.facts.std))
-        return ((batch['image'].astype(jnp.float32) / 255 - mean) / std,)
+    def _evaluation_reader(self, part, split):
+        shape = (*self.canvas, CHANNELS)
+        ignored = self.chosen.ignore_label
+        return LabelledEvaluationReader(part, self.source, split, self.evaluation_transform, shape, ignored)
 
     def predict(self, model, variables, batch):
         """Logits (N, H, W, C) of whole images in an evaluation: at once, or window by window as the settings say."""
