@@ -98,4 +98,5 @@ def _source(settings, facts):
         )
     from flax_dynconv.training.data.coco import Coco
 
-    return Coco(settings.images.data, settings.instances.skip_empty)
+    chosen = settings.instances
+    return Coco(settings.images.data, chosen.skip_empty, boxes=chosen.mask_loss == 'boxinst')

@@ -53,6 +53,7 @@ ENTRIES = {
     'no box': ({'bbox': None}, r'bbox must be four finite numbers, x, y, width and height, got None'),
     'infinite box': ({'bbox': [3, 4, float('inf'), 5]}, r'bbox must be four finite numbers, .* got \[3, 4, inf, 5\]'),
     'three numbers': ({'bbox': [3, 4, 5]}, r'bbox must be four finite numbers, .* got \[3, 4, 5\]'),
+    'beyond numbers': ({'area': 10**400}, r'int too large to convert to float'),
     'area': ({'area': -1}, r'area must be a number of pixels, got -1'),
     'crowd': ({'iscrowd': 2}, r'iscrowd must be 0 or 1, got 2'),
 }

@@ -109,6 +109,32 @@ def test_areas_and_crowds_may_be_missing(tmp_path):
     assert source.example('train', 1, None)[1][2].crowd is False
 
 
+@pytest.mark.parametrize('nothing', ['missing', None, []])
+def test_boxes_take_the_place_of_outlines_where_they_are_asked_to(tmp_path, nothing):
+    changed = content()
+    for entry in changed['annotations']:
+        if nothing == 'missing':
+            del entry['segmentation']
+        else:
+            entry['segmentation'] = nothing
+    folder = write_folder(tmp_path, files(train=changed))
+    with pytest.raises(ValueError, match=r'instances_train2017\.json: annotation 101: '):
+        Coco(folder)
+    source = Coco(folder, boxes=True)
+    _, instances, _ = source.example('train', 1, None)
+    (square,) = (each for each in instances if each.box == (10.0, 5.0, 20.0, 15.0))
+    expected = np.zeros((HEIGHT, WIDTH), bool)
+    expected[5:15, 10:20] = True
+    np.testing.assert_array_equal(square.mask, expected)
+
+
+def test_tests_need_outlines(tmp_path):
+    changed = content('val')
+    changed['annotations'][0]['segmentation'] = []
+    with pytest.raises(ValueError, match=r'instances_val2017\.json: annotation 1004: '):
+        Coco(write_folder(tmp_path, files(val=changed)), boxes=True)
+
+
 def test_a_source_can_be_pickled(source):
     again = pickle.loads(pickle.dumps(source))
     np.testing.assert_array_equal(again.example('test', 2, None)[0], source.example('test', 2, None)[0])

@@ -19,8 +19,8 @@ class Annotations(NamedTuple):
     faults: tuple[str, ...]
 
 
-def read_annotations(path, skip_empty=False):
-    """The `Annotations` of the json file `path`.
+def read_annotations(path, skip_empty=False, boxes=False):
+    """The `Annotations` of the json file `path`; with `boxes` the outline of an object that has none is its box.
 
     Raises ValueError that names the file, and the id of the image, annotation or category, for what is no JSON, what
     is missing or of another type, ids that occur twice, an image or category that is not there, run lengths of
@@ -37,10 +37,10 @@ def read_annotations(path, skip_empty=False):
     by_image, empty, faults = {}, set(), []
     for entry in _by_id(path, content, 'annotations'):
         try:
-            made, fault, extent = _annotation(entry, sizes, categories)
+            made, fault, extent = _annotation(_boxed(entry) if boxes else entry, sizes, categories)
             if fault and not skip_empty:
                 raise ValueError(f'{fault}; skip_empty leaves out what has no extent')
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             raise ValueError(f'{path}: annotation {entry["id"]}: {error}') from error
         if fault:
             faults.append(f'annotation {entry["id"]}: {fault}')
@@ -107,6 +107,16 @@ def _annotation(entry, sizes, categories):
     box_fault = _box_fault(box, size)
     made = {name: entry[name] for name in ('id', 'image_id', 'category_id', 'segmentation', 'bbox')}
     return made | {'area': area, 'iscrowd': int(crowd)}, fault or box_fault, bool(found) and not box_fault
+
+
+def _boxed(entry):
+    """With the box as its polygon where there is no segmentation, None or an empty list."""
+    box = entry.get('bbox')
+    if entry.get('segmentation') or not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
+        return entry
+    x, y, width, height = box
+    corners = [x, y, x + width, y, x + width, y + height, x, y + height]
+    return entry | {'segmentation': [corners]}
 
 
 def _box_fault(box, size):

@@ -20,15 +20,17 @@ class Coco:
     Files and images are checked at opening, without a look at the images but that they are there: what is raised then
     is in `layout.find_annotations` and `annotations.read_annotations`, and ValueError for a file of crowds alone. With
     `skip_empty` polygons, masks and boxes without an extent, of which COCO's own training annotations have a few, are
-    left out with one warning.
+    left out with one warning. With `boxes` training objects need no segmentation: their boxes take its place.
     """
 
     splits = ('train', 'test')
 
-    def __init__(self, path, skip_empty=False, keep_empty=False):
+    def __init__(self, path, skip_empty=False, keep_empty=False, boxes=False):
         self.path = Path(path).expanduser()
         self.files = find_annotations(self.path)
-        self._content = {split: read_annotations(file, skip_empty) for split, file in self.files.items()}
+        self._content = {
+            split: read_annotations(file, skip_empty, boxes and split == 'train') for split, file in self.files.items()
+        }
         self._check_categories()
         self.category_ids = tuple(self._content['train'].categories)
         self.classes = tuple(self._content['train'].categories.values())
