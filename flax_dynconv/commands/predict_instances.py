@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from flax_dynconv.commands.image_files import read_images
+from flax_dynconv.commands.output_files import output_files
 from flax_dynconv.training.data.instance_results import results_of_image
 from flax_dynconv.training.data.run_lengths import decode
 from flax_dynconv.training.instance_picture import LEAST_SCORE, overlaid
@@ -30,10 +31,10 @@ def write_instances(subject, paths, output, names, category_ids, count):
     images that would have one PNG, and for a file that would overwrite an image; `UnreadableImage`.
     """
     output = Path(output)
-    targets = _targets(paths, output)
+    targets = output_files(paths, output, (ENDING,))
     output.mkdir(parents=True, exist_ok=True)
     find, results, written = _finder(subject, category_ids), [], []
-    for path, image_id, target, image in zip(
+    for path, image_id, (target,), image in zip(
         paths, image_ids(paths), targets, read_images(paths, lambda image: image), strict=True
     ):
         found = find(image, image_id)
@@ -86,18 +87,6 @@ def _finder(subject, category_ids):
         )
 
     return find
-
-
-def _targets(paths, output):
-    targets = [output / f'{path.stem}{ENDING}' for path in paths]
-    written, images = {}, {path.resolve() for path in paths}
-    for path, target in zip(paths, targets, strict=True):
-        if target in written:
-            raise ValueError(f'images must have different names for --output, got {written[target]} and {path}')
-        if target.resolve() in images:
-            raise ValueError(f'--output {output}: {target} is an image itself and would be overwritten')
-        written[target] = path
-    return targets
 
 
 def _described(result, names, category_ids):

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from flax_dynconv.commands.image_files import read_images
+from flax_dynconv.commands.output_files import output_files
 from flax_dynconv.layers import resize_bilinear
 from flax_dynconv.training.augmentation._pil import scaled
 from flax_dynconv.training.augmentation.labelled import scaled_size
@@ -29,7 +30,7 @@ def write_masks(subject, paths, output, names, count):
     largest shares of the pixels, their names from `names`. Raises ValueError
     for several images that would have one name, and for a file that would overwrite an image; `UnreadableImage`.
     """
-    targets = _targets(paths, Path(output))
+    targets = output_files(paths, Path(output), ('.png', '_overlay.png'))
     Path(output).mkdir(parents=True, exist_ok=True)
     predict = _predictor(subject)
     for path, (labels, overlay), image in zip(paths, targets, read_images(paths, lambda image: image), strict=True):
@@ -50,19 +51,6 @@ def _largest(classes, names, count):
     shares = np.bincount(classes.ravel(), minlength=len(names)) / classes.size
     order = [int(i) for i in np.argsort(-shares, kind='stable')[:count] if shares[i]]
     return [{'class': names[i], 'label': i, 'share': float(shares[i])} for i in order]
-
-
-def _targets(paths, output):
-    targets = [(output / f'{path.stem}.png', output / f'{path.stem}_overlay.png') for path in paths]
-    written, images = {}, {path.resolve() for path in paths}
-    for path, names in zip(paths, targets, strict=True):
-        for target in names:
-            if target in written:
-                raise ValueError(f'images must have different names for --output, got {written[target]} and {path}')
-            if target.resolve() in images:
-                raise ValueError(f'--output {output}: {target} is an image itself and would be overwritten')
-            written[target] = path
-    return targets
 
 
 def _predictor(subject):

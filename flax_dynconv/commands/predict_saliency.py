@@ -6,6 +6,7 @@ import jax
 import numpy as np
 from PIL import Image
 
+from flax_dynconv.commands.output_files import output_files
 from flax_dynconv.training.data.decoding import decode
 from flax_dynconv.training.data.listing import is_image
 from flax_dynconv.training.data.scene_decoding import decode_depth
@@ -23,13 +24,13 @@ def write_maps(subject, paths, depth, output):
     overwrite an image or depth, `UnreadableImage`, and what `depth_of` raises.
     """
     output, depths = Path(output), depth_of(paths, depth)
-    targets = _targets(paths, depths, output)
+    targets = output_files(paths, output, ('.png',), given=depths)
     output.mkdir(parents=True, exist_ok=True)
     task, variables = subject.task, jax.device_get(subject.variables)
     predict = jax.jit(
         lambda variables, batch: jax.nn.sigmoid(task.predict(subject.model, variables, batch).logits)[0, ..., 0]
     )
-    for path, behind, target in zip(paths, depths, targets, strict=True):
+    for path, behind, (target,) in zip(paths, depths, targets, strict=True):
         image, depth = decode(path.read_bytes(), str(path)), decode_depth(behind.read_bytes(), str(behind))
         if image.size != depth.size:
             raise ValueError(
@@ -72,15 +73,3 @@ def _only(found, path, depth):
     if len(found) > 1:
         raise ValueError(f'--depth: names must differ in more than the ending, got {found[0]} and {found[1]}')
     return found[0]
-
-
-def _targets(paths, depths, output):
-    targets, given = {}, {path.resolve() for path in (*paths, *depths)}
-    for path in paths:
-        target = output / f'{path.stem}.png'
-        if target in targets:
-            raise ValueError(f'images must have different names for --output, got {targets[target]} and {path}')
-        if target.resolve() in given:
-            raise ValueError(f'--output {output}: {target} is an image itself and would be overwritten')
-        targets[target] = path
-    return list(targets)

@@ -4,6 +4,7 @@ import numpy as np
 from PIL import Image
 
 from flax_dynconv.training.data import run_lengths
+from flax_dynconv.training.data.drawn import DrawnPictures
 from flax_dynconv.training.data.instances import Bitmap, Instance, box_of
 from flax_dynconv.training.data.passes import held_out_generator
 from flax_dynconv.training.data.shapes import TILT, inside, textured_ground, with_noise
@@ -22,28 +23,15 @@ LEAST_PIXELS, LEAST_SHARE = 16, 0.3
 COLOURS = 8
 
 
-class InstanceShapes:
-    """Pictures of `size` x `size` pixels, each with up to seven shapes, which hide parts of each other.
+class InstanceShapes(DrawnPictures):
+    """Pictures of `side` x `side` pixels, each with up to seven shapes, which hide parts of each other.
 
     `example(split, index, generator)` gives a training picture that is drawn with `generator` (numbers of seed, epoch
     and position), or test picture `index`, which is the same in every run, whatever its seed. See `draw_instances`.
     """
 
-    splits, classes = ('train', 'test'), CLASSES
+    classes = CLASSES
     category_ids = tuple(range(1, len(CLASSES) + 1))
-
-    def __init__(self, size, train_examples, test_examples):
-        self.side, self._sizes = size, {'train': train_examples, 'test': test_examples}
-
-    def size(self, split):
-        """Number of pictures."""
-        check_split(split, self.splits)
-        return self._sizes[split]
-
-    def dimensions(self, split):
-        """{(height, width)} of the pictures: one."""
-        check_split(split, self.splits)
-        return {(self.side, self.side)}
 
     def example(self, split, index, generator):
         """(PIL image RGB, [`Instance`], name)."""

@@ -3,8 +3,8 @@
 import numpy as np
 from PIL import Image
 
+from flax_dynconv.training.data.drawn import DrawnPictures
 from flax_dynconv.training.data.passes import held_out_generator
-from flax_dynconv.training.data.source import check_split
 
 # What reveals the object of a scene; test scenes have them in turn.
 KINDS = ('depth', 'colour', 'both')
@@ -17,28 +17,15 @@ NOISE, TEXTURE, CONTRAST = 8.0, 60.0, 90.0
 GROUND, SLOPE, HEIGHT, DEPTH_NOISE = (0.4, 0.6), 0.2, (0.15, 0.3), 0.02
 
 
-class Scenes:
-    """Pictures of `size` x `size` pixels with depth, each with one salient object and two hollows, which are none.
+class Scenes(DrawnPictures):
+    """Pictures of `side` x `side` pixels with depth, each with one salient object and two hollows, which are none.
 
     `example(split, index, generator)` gives a training picture that is drawn with `generator` (numbers of seed, epoch
     and position), or test picture `index`, which is the same in every run, whatever its seed, and whose object is
     revealed by `KINDS[index % 3]`.
     """
 
-    splits, name = ('train', 'test'), 'scenes'
-
-    def __init__(self, size, train_examples, test_examples):
-        self.image_size, self._sizes = size, {'train': train_examples, 'test': test_examples}
-
-    def size(self, split):
-        """Number of pictures."""
-        check_split(split, self.splits)
-        return self._sizes[split]
-
-    def dimensions(self, split):
-        """{(height, width)} of the pictures: one."""
-        check_split(split, self.splits)
-        return {(self.image_size, self.image_size)}
+    name = 'scenes'
 
     def example(self, split, index, generator):
         """(PIL image RGB, PIL depth of the mode F, mask (H, W) bool, name)."""
@@ -46,7 +33,7 @@ class Scenes:
             generator, kind = held_out_generator(index), KINDS[index % len(KINDS)]
         else:
             kind = KINDS[generator.integers(len(KINDS))]
-        pixels, depth, mask = draw_scene(generator, self.image_size, kind)
+        pixels, depth, mask = draw_scene(generator, self.side, kind)
         return Image.fromarray(pixels), Image.fromarray(depth), mask, f'drawn {split} scene {index} ({kind})'
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 from PIL import Image
 
+from flax_dynconv.training.data.drawn import DrawnPictures
 from flax_dynconv.training.data.passes import held_out_generator
-from flax_dynconv.training.data.source import check_split
 
 CLASSES = ('background', 'circle', 'square', 'triangle', 'stripes')
 SHAPES = (2, 4)
@@ -17,33 +17,20 @@ TILT = 0.15
 NOISE, TEXTURE, CONTRAST = 8.0, 60.0, 90.0
 
 
-class Shapes:
-    """Pictures of `size` x `size` pixels, each with two to four shapes; later ones lie on top of earlier ones.
+class Shapes(DrawnPictures):
+    """Pictures of `side` x `side` pixels, each with two to four shapes; later ones lie on top of earlier ones.
 
     `example(split, index, generator)` gives a training picture that is drawn with `generator` (numbers of seed, epoch
     and position), or test picture `index`, which is the same in every run, whatever its seed.
     """
 
-    splits, classes = ('train', 'test'), CLASSES
-
-    def __init__(self, size, train_examples, test_examples):
-        self.image_size, self._sizes = size, {'train': train_examples, 'test': test_examples}
-
-    def size(self, split):
-        """Number of pictures."""
-        check_split(split, self.splits)
-        return self._sizes[split]
-
-    def dimensions(self, split):
-        """{(height, width)} of the pictures: one."""
-        check_split(split, self.splits)
-        return {(self.image_size, self.image_size)}
+    classes = CLASSES
 
     def example(self, split, index, generator):
         """(PIL image RGB, labels (H, W) int32, name)."""
         if split == 'test':
             generator = held_out_generator(index)
-        pixels, labels = draw_shapes(generator, self.image_size)
+        pixels, labels = draw_shapes(generator, self.side)
         return Image.fromarray(pixels), labels, f'drawn {split} picture {index}'
 
 
