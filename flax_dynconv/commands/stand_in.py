@@ -34,11 +34,15 @@ class NoImages:
 
 
 def task_without_data(settings, classes, category_ids=()):
-    """The task of `settings` on a data set of these classes that need not be here; the digits always are."""
+    """The task of `settings` on a data set of these classes that need not be here; the digits always are.
+
+    Raises ValueError for inputs that the task does not have.
+    """
     images = NoImages(classes, settings.images.batch_size, category_ids)
     if settings.task == 'instances':
         return instances.task_on(images, settings)
     if settings.task == 'saliency':
+        saliency.check_settings(settings)
         return SalientObjects(images, settings, saliency.scene_facts(settings))
     if settings.task == 'segment':
         return SemanticSegmentation(images, settings, pixel_facts(settings))

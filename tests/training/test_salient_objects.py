@@ -261,6 +261,16 @@ def test_predict_needs_depth_and_a_folder(missing, run, folder, capsys, tmp_path
     assert f'{missing} is needed with a run of saliency' in capsys.readouterr().err
 
 
+@pytest.mark.parametrize('command', ['evaluate', 'predict'])
+def test_inputs_are_scaled_in_one_way(command, run, folder, capsys, tmp_path):
+    """To a square, bilinearly: a shorter side and another filter are refused."""
+    image, depth = folder / 'test' / 'RGB' / 'im0.png', folder / 'test' / 'depth'
+    predicted = [str(image), '--depth', str(depth), '--output', str(tmp_path), '--run', str(run)]
+    flags = [str(run)] if command == 'evaluate' else predicted
+    assert cli.main([command, *flags, '--resize', '20', '--interpolation', 'bicubic']) == 2
+    assert "saliency has no use for, got resize=20, interpolation='bicubic'" in capsys.readouterr().err
+
+
 def test_mistakes_of_predict_are_named(subject, folder, tmp_path):
     image, depth = folder / 'test' / 'RGB' / 'im0.png', folder / 'test' / 'depth'
     for images, behind, output, message in (

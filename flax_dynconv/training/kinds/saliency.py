@@ -39,9 +39,18 @@ def create_task(settings):
         require(package, 'reads and judges images')
     from flax_dynconv.training.salient_objects import SalientObjects
 
+    check_settings(settings)
+    return SalientObjects(_source(settings), settings, scene_facts(settings))
+
+
+def check_settings(settings):
+    """ValueError for settings that the task has no use for, such as another filter than the bilinear one.
+
+    >>> from flax_dynconv.training.settings import Settings
+    >>> check_settings(Settings().updated(image_size=224, rotation=10.0))
+    """
     used = (*NETWORK, 'image_size', 'mean', 'std', *AUGMENTED, *SALIENCY, *DRAWN)
     check_unused(settings, used, no_use('saliency'))
-    return SalientObjects(_source(settings), settings, scene_facts(settings))
 
 
 def unused_by_data(settings):
