@@ -25,13 +25,15 @@ PUBLISHED = {
     'torchvision.mobilenet_v3_small': {'num_classes': 5, 'dropout': 0.0},
     'timm.tf_efficientnet_cc_b0_4e': {'num_classes': 5},
 }
-# ODConv's step is in test_sgd_odconv.py, this network's outputs in training mode in test_networks.py.
+# ODConv's step is in test_sgd_odconv.py, CondConv's here on a MobileNet; deeper networks take minutes to compile.
 SLOW = (
     'odconv.od_mobilenetv2_050',
     'torchvision.resnet50',
     'torchvision.mobilenet_v2',
     'torchvision.mobilenet_v3_small',
     'dynconv.dy_resnet18',
+    'timm.tf_efficientnet_cc_b0_4e',
+    'condconv_mnasnet_a1',
 )
 # Attentions with norms of their own amplify rounding; so do norms over few values.
 BATCH, SIZE, SIZES = 8, 64, {'odconv.od_mobilenetv2_050': 32}
@@ -70,7 +72,9 @@ def test_published(reference, monkeypatch):
     step(MIRRORS[reference](**own), reference, record, own, STEEPNESS.get(reference, 1.0))
 
 
-@pytest.mark.parametrize('name', unpublished.NETWORKS)
+@pytest.mark.parametrize(
+    'name', [pytest.param(name, marks=pytest.mark.slow if name in SLOW else []) for name in unpublished.NETWORKS]
+)
 def test_unpublished(name):
     mirror, model, rules = unpublished.NETWORKS[name]()
     record = classifier(Signature({}), lambda args, dtype, param_dtype: model.clone(dtype=dtype), lambda args: rules)
