@@ -5,8 +5,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from flax_dynconv.models import InstanceMaps, instance_masks
-from flax_dynconv.models.condinst.detections import Detections, detect
+from flax_dynconv.models import Detections, InstanceMaps, detect, instance_masks
 from flax_dynconv.training.annotated_images import AnnotatedImages
 from flax_dynconv.training.augmentation.instance_composition import instance_transforms
 from flax_dynconv.training.data.instance_arrays import blank_arrays

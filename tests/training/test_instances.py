@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 from flax_dynconv import cli
-from flax_dynconv.models import InstanceMaps
-from flax_dynconv.models.condinst.detections import Detections
+from flax_dynconv.models import Detections, InstanceMaps
 from flax_dynconv.training import experiment, instance_picture, run_folder
 from flax_dynconv.training.data.instance_shapes import CLASSES
 from flax_dynconv.training.instance_segmentation import Predicted
