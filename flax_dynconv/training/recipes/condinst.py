@@ -78,7 +78,7 @@ RECIPES = (
     Recipe(
         name='instances',
         paper='none: a first run; the network of Tian, Shen, Chen (ECCV 2020) on a small backbone, on drawn shapes',
-        expected='measured with seed 0: mask AP50 82.5 %, mask AP 50.4 %, box AP 63.0 %, in 6 minutes of one CPU core',
+        expected='measured with seed 0: mask AP50 82.5 %, mask AP 50.4 %, box AP 63.0 %, in 5 minutes on two CPU cores',
         command='flax-dynconv train --task instances',
         settings=Settings(task='instances', epochs=10, twin=False).updated(
             model='condinst_resnet8',
