@@ -6,14 +6,11 @@ import jax
 import numpy as np
 import pytest
 from PIL import Image
-
-from flax_dynconv.training import experiment, run_folder
-from flax_dynconv.training.data.instance_results import results_of_image
-
-pytest.importorskip('pycocotools')
 from pycocotools.coco import COCO
 
 from flax_dynconv.commands import predict, predict_instances
+from flax_dynconv.training import experiment, run_folder
+from flax_dynconv.training.data.instance_results import results_of_image
 from tests.training.conftest import compiled_fast, compiled_once  # noqa: F401
 from tests.training.data.coco_files import HEIGHT, SQUARE, WIDTH, annotation, content, files, pixels
 from tests.training.data.images import write_folder

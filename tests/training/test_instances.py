@@ -24,7 +24,6 @@ from flax_dynconv.training.tasks import create_task, networks
 from tests.tolerances import assert_close
 from tests.training import parallel
 
-pytest.importorskip('pycocotools')
 SETTINGS = Settings(task='instances', epochs=1, seed=1, twin=False).updated(
     model='condinst_resnet8',
     width=0.25,

@@ -5,33 +5,17 @@ from typing import Any
 
 import numpy as np
 
+from flax_dynconv.training.data.annotated_reader import AnnotatedTrainingReader
 from flax_dynconv.training.data.instance_arrays import blank_arrays
-from flax_dynconv.training.data.passes import Pass, example_generator
+from flax_dynconv.training.data.passes import Pass
 
 
-@dataclasses.dataclass(frozen=True)
-class InstanceTrainingReader:
-    """f(number of a piece) -> (arrays of the batch, {}): those of `instance_arrays`, with index and mask (N,).
-
-    Raises what the source does: masks are made by hand and belong to one image, so that nothing takes the place of
-    one that cannot be read.
-    """
-
-    part: Pass
-    source: Any
-    order: np.ndarray
-    seed: int
-    epoch: int
-    transform: Any  # f(PIL image, instances, generator) -> {name: array}
+class InstanceTrainingReader(AnnotatedTrainingReader):
+    """f(number of a piece) -> (arrays of the batch, {}): those of `instance_arrays`, with index and mask (N,)."""
 
     def __call__(self, number):
         """Piece `number` of the pass."""
-        rows = []
-        for position in self.part.positions(number).tolist():
-            generator, index = example_generator(self.seed, self.epoch, position), int(self.order[position])
-            image, instances, _ = self.source.example('train', index, generator)
-            rows.append(_row(self.transform(image, instances, generator), index, 1))
-        return _stacked(rows), {}
+        return _stacked([_row(arrays, index, 1) for index, arrays in self.transformed(number)]), {}
 
 
 @dataclasses.dataclass(frozen=True)

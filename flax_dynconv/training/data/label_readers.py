@@ -5,33 +5,16 @@ from typing import Any
 
 import numpy as np
 
-from flax_dynconv.training.data.passes import Pass, example_generator
+from flax_dynconv.training.data.annotated_reader import AnnotatedTrainingReader
+from flax_dynconv.training.data.passes import Pass
 
 
-@dataclasses.dataclass(frozen=True)
-class LabelledTrainingReader:
-    """f(number of a piece) -> (arrays of the batch, {}).
-
-    Raises what the source does: labels are made by hand and belong to one image, so that nothing takes the place of
-    one that cannot be read.
-    """
-
-    part: Pass
-    source: Any
-    order: np.ndarray
-    seed: int
-    epoch: int
-    transform: Any  # f(PIL image, labels, generator) -> (uint8 (H, W, C), int32 (H, W))
+class LabelledTrainingReader(AnnotatedTrainingReader):
+    """f(number of a piece) -> (arrays of the batch, {})."""
 
     def __call__(self, number):
         """Piece `number` of the pass."""
-        images, labels = [], []
-        for position in self.part.positions(number).tolist():
-            generator = example_generator(self.seed, self.epoch, position)
-            image, label, _ = self.source.example('train', int(self.order[position]), generator)
-            image, label = self.transform(image, label, generator)
-            images.append(image)
-            labels.append(label)
+        images, labels = zip(*(pair for _, pair in self.transformed(number)), strict=True)
         return {'image': np.stack(images), 'label': np.stack(labels), 'mask': np.ones(len(images), np.float32)}, {}
 
 

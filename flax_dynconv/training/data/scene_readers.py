@@ -5,31 +5,16 @@ from typing import Any
 
 import numpy as np
 
-from flax_dynconv.training.data.passes import Pass, example_generator
+from flax_dynconv.training.data.annotated_reader import AnnotatedTrainingReader
+from flax_dynconv.training.data.passes import Pass
 
 
-@dataclasses.dataclass(frozen=True)
-class SceneTrainingReader:
-    """f(number of a piece) -> (arrays of the batch, {}).
-
-    Raises what the source does: a mask is made by hand and belongs to one image, so that nothing takes the place of
-    one that cannot be read.
-    """
-
-    part: Pass
-    source: Any
-    order: np.ndarray
-    seed: int
-    epoch: int
-    transform: Any  # f(PIL image, PIL depth, mask, generator) -> arrays
+class SceneTrainingReader(AnnotatedTrainingReader):
+    """f(number of a piece) -> (arrays of the batch, {})."""
 
     def __call__(self, number):
         """Piece `number` of the pass."""
-        made = []
-        for position in self.part.positions(number).tolist():
-            generator = example_generator(self.seed, self.epoch, position)
-            *scene, _ = self.source.example('train', int(self.order[position]), generator)
-            made.append(self.transform(*scene, generator))
+        made = [arrays for _, arrays in self.transformed(number)]
         arrays = {name: np.stack([each[name] for each in made]) for name in made[0]}
         return arrays | {'mask': np.ones(len(made), np.float32)}, {}
 

@@ -6,12 +6,10 @@ import sys
 
 import numpy as np
 import pytest
+from pycocotools import coco, cocoeval
+from pycocotools import mask as mask_tools
 
 from flax_dynconv.training.instances.average_precision import FIGURES, average_precision
-
-coco = pytest.importorskip('pycocotools.coco')
-cocoeval = pytest.importorskip('pycocotools.cocoeval')
-mask_tools = pytest.importorskip('pycocotools.mask')
 
 SIDE = 128
 
